@@ -1,0 +1,44 @@
+"""How linear denoising, weight-decayed autoencoders learn: closed forms beside simulators."""
+
+from lindae_jax import curvature, data, initial, losses, noise, simulate, spectrum, theory
+from lindae_jax.problem import Problem, Weights
+from lindae_jax.simulate import (
+    DIVERGED,
+    INVALID_INPUT,
+    NOT_RUN,
+    OK,
+    Trajectory,
+    raise_on_divergence,
+    simulate_matrices,
+    simulate_pairs,
+    status_message,
+)
+from lindae_jax.spectrum import Spectrum
+
+__version__ = "0.1.0"
+
+__all__ = [
+    # what goes in
+    "Problem",
+    "Spectrum",
+    "Weights",
+    # gradient descent, with how it ended
+    "DIVERGED",
+    "INVALID_INPUT",
+    "NOT_RUN",
+    "OK",
+    "Trajectory",
+    "raise_on_divergence",
+    "simulate_matrices",
+    "simulate_pairs",
+    "status_message",
+    # modules
+    "curvature",
+    "data",
+    "initial",
+    "losses",
+    "noise",
+    "simulate",
+    "spectrum",
+    "theory",
+]

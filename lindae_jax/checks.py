@@ -1,0 +1,381 @@
+"""What every public door checks, with the dtype rule."""
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from lindae_jax.problem import Problem
+
+# Each rule: the predicate of good values, what must hold, what to do.
+_RULES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
+    "non_negative": (
+        lambda x: (x >= 0) & (x < jnp.inf),
+        "must be finite and >= 0",
+        "Check for NaN or a sign error.",
+    ),
+    "positive": (
+        lambda x: (x > 0) & (x < jnp.inf),
+        "must be finite and > 0",
+        "Pass a positive number; theory.optimal_learning_rate gives a safe one.",
+    ),
+    "time": (
+        lambda x: x >= 0,
+        "must be >= 0 (infinity is allowed)",
+        "The flow is defined forward in time only.",
+    ),
+    "not_nan": (
+        lambda x: x == x,
+        "must not be NaN",
+        "Check the computation that produced it.",
+    ),
+}
+
+PROBLEM_RULES = {
+    "eigenvalue": "non_negative",
+    "noise": "non_negative",
+    "decay": "non_negative",
+    "learning_rate": "positive",
+}
+
+
+def mistake(what: str, got: Any, remedy: str) -> ValueError:
+    """The one form of a caller's mistake: what must hold, what came, what to do."""
+    return ValueError(f"{what}; got {got}. {remedy}")
+
+
+# --- dtype -----------------------------------------------------------------
+
+
+def is_traced(x: Any) -> bool:
+    """Whether x has no concrete value yet (under jit, vmap, grad)."""
+    return isinstance(x, jax.core.Tracer)
+
+
+def result_dtype(named: dict[str, Any]) -> np.dtype:
+    """The one floating dtype of a call.
+
+    The JAX result type of the array inputs; Python scalars and lists of them
+    do not count, integer arrays count only when nothing else does, as the
+    default float (float32, or float64 with `jax_enable_x64`).
+
+    Raises
+    ------
+    ValueError
+        For float16, bfloat16, complex, boolean or non-numeric input.
+    """
+    best = None
+    for name, x in named.items():
+        # numpy.float64 is a float to Python, an array with a dtype to JAX.
+        if isinstance(x, int | float) and not isinstance(x, bool | np.generic):
+            continue
+        if isinstance(x, list | tuple):
+            _as_numbers(name, x)
+            continue
+        dtype = getattr(x, "dtype", None)
+        if dtype is None or not (
+            dtype in (np.float32, np.float64) or jnp.issubdtype(dtype, jnp.integer)
+        ):
+            raise mistake(
+                f"{name} must be real numbers, float32 or float64 (or integers)",
+                f"{type(x).__name__}" if dtype is None else f"dtype {dtype}",
+                f"Convert it first, for instance with jnp.asarray({name}, jnp.float32).",
+            )
+        if jnp.issubdtype(dtype, jnp.floating) and not getattr(x, "weak_type", False):
+            canonical = jax.dtypes.canonicalize_dtype(dtype)
+            best = canonical if best is None else np.promote_types(best, canonical)
+    return jax.dtypes.canonicalize_dtype(float) if best is None else best
+
+
+def requested_dtype(dtype: Any) -> np.dtype:
+    """A dtype asked for by name; None is the default float.
+
+    Raises
+    ------
+    ValueError
+        If it is not float32 or float64, or float64 while `jax_enable_x64` is off.
+    """
+    default = jax.dtypes.canonicalize_dtype(float)
+    if dtype is None:
+        return default
+    try:
+        wanted = np.dtype(dtype)
+    except TypeError as error:
+        raise mistake("dtype must be float32 or float64", repr(dtype), "Name one of them.") from (
+            error
+        )
+    if wanted not in (np.float32, np.float64):
+        raise mistake("dtype must be float32 or float64", str(wanted), "Name one of them.")
+    if wanted == np.float64 and default != np.float64:
+        raise mistake(
+            "dtype float64 needs 64-bit mode",
+            "jax_enable_x64 = False",
+            'Call jax.config.update("jax_enable_x64", True) before the first array is made.',
+        )
+    return wanted
+
+
+def _as_numbers(name: str, x: Any) -> np.ndarray:
+    try:
+        array = np.asarray(x)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf":
+        raise mistake(f"{name} must be real numbers", repr(x)[:60], "Pass an array of numbers.")
+    return array
+
+
+def _cast(x: Any, dtype: np.dtype) -> jax.Array:
+    if isinstance(x, list | tuple):
+        x = np.asarray(x)
+    if isinstance(x, np.ndarray | np.generic) and x.dtype != dtype:
+        # Host arrays are cast on the host: float64 input must not be put on
+        # the device in a wider type than the call asks for.
+        with np.errstate(over="ignore"):
+            x = x.astype(dtype)
+    if is_traced(x):
+        return jax.lax.convert_element_type(x, dtype)
+    # Under the caller's jit a concrete value stays concrete, so that it can be checked.
+    with jax.ensure_compile_time_eval():
+        return jax.lax.convert_element_type(x, dtype)
+
+
+# --- values ----------------------------------------------------------------
+
+
+def valid(problem: Problem) -> jax.Array:
+    """Where all four numbers of a problem are allowed, as a traced mask."""
+    masks = (_RULES[rule][0](getattr(problem, name)) for name, rule in PROBLEM_RULES.items())
+    return functools.reduce(operator.and_, masks)
+
+
+def allowed(rule: str, x: jax.Array) -> jax.Array:
+    """Where x satisfies a named rule, as a traced mask."""
+    return _RULES[rule][0](x)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _all_good(values: tuple[jax.Array, ...], rules: tuple[str, ...]) -> jax.Array:
+    return jnp.stack([_RULES[r][0](v).all() for v, r in zip(values, rules, strict=True)])
+
+
+def check_values(named: dict[str, tuple[jax.Array, str]]) -> None:
+    """Raise on the first bad value among the concrete inputs.
+
+    One fused reduction and one transfer, whatever the number of inputs.
+    """
+    concrete = {n: v for n, v in named.items() if not is_traced(v[0])}
+    if not concrete:
+        return
+    # Under the caller's jit, concrete inputs are still to be looked at now.
+    with jax.ensure_compile_time_eval():
+        good = np.asarray(
+            _all_good(
+                tuple(v for v, _ in concrete.values()), tuple(r for _, r in concrete.values())
+            )
+        )
+    for ok, (name, (value, rule)) in zip(good, concrete.items(), strict=True):
+        if not ok:
+            _, must, remedy = _RULES[rule]
+            raise mistake(f"{name} {must}", _first_bad(np.asarray(value), rule), remedy)
+
+
+def _first_bad(value: np.ndarray, rule: str) -> str:
+    with np.errstate(invalid="ignore"):
+        bad = ~np.asarray(_RULES[rule][0](value))
+    index = tuple(int(i) for i in np.argwhere(bad)[0])
+    where = f" at index {index} ({bad.sum()} of {bad.size} values)" if index else ""
+    return f"{value[index]}{where}"
+
+
+# --- shapes and counts -----------------------------------------------------
+
+
+def broadcast(named: dict[str, Any]) -> tuple[int, ...]:
+    """The common shape of named arrays (or shapes); ValueError names them all."""
+    shapes = {n: x if isinstance(x, tuple) else np.shape(x) for n, x in named.items()}
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        listed = ", ".join(f"{n} {s}" for n, s in shapes.items() if s)
+        raise mistake(
+            "shapes must broadcast together", listed, "Add axes of length 1 where they differ."
+        ) from None
+
+
+def count(name: str, value: Any, minimum: int = 0) -> int:
+    """A static Python int >= minimum (NumPy integers are taken too)."""
+    remedy = f"Pass a Python int >= {minimum}; it is static, one compilation per value."
+    if isinstance(value, bool) or is_traced(value):
+        raise mistake(f"{name} must be an integer >= {minimum}", f"{value!r}", remedy)
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise mistake(f"{name} must be an integer >= {minimum}", f"{value!r}", remedy) from None
+    if number < minimum:
+        raise mistake(f"{name} must be an integer >= {minimum}", number, remedy)
+    return number
+
+
+# --- data matrices ----------------------------------------------------------
+
+
+def data_matrix(name: str, x: Any) -> None:
+    """Raise unless x has the shape of data: (N, D), N and D at least 1."""
+    if np.ndim(x) != 2:
+        raise mistake(
+            f"{name} must be 2-D, one sample per row",
+            f"shape {np.shape(x)}",
+            "Reshape it to (num_samples, num_features).",
+        )
+    if 0 in np.shape(x):
+        raise mistake(
+            f"{name} must have at least one row and one column",
+            f"shape {np.shape(x)}",
+            "Check how it was selected.",
+        )
+
+
+def finite_rows(name: str, x: np.ndarray) -> None:
+    """Raise on the first value of a matrix that is NaN or infinite, block by block."""
+    rows = max(1, 2**20 // x.shape[1])
+    for start in range(0, len(x), rows):
+        bad = ~np.isfinite(x[start : start + rows])
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise mistake(
+                f"{name} must be finite",
+                f"{x[start + row, column]} at row {start + row}, column {column}",
+                "Remove or fill in missing values first.",
+            )
+
+
+# --- the doors --------------------------------------------------------------
+
+
+def cast(named: dict[str, Any], problem: Problem | None = None) -> tuple[dict, Problem | None]:
+    """Bring every input of a call, problem included, to one strong dtype."""
+    if problem is not None and not isinstance(problem, Problem):
+        raise mistake(
+            "problem must be a lindae_jax.Problem",
+            type(problem).__name__,
+            "Build one with Problem(eigenvalue, noise, decay, learning_rate).",
+        )
+    fields = {} if problem is None else {n: getattr(problem, n) for n in PROBLEM_RULES}
+    dtype = result_dtype({**named, **fields})
+    arrays = {n: _cast(x, dtype) for n, x in named.items()}
+    return arrays, None if problem is None else Problem(
+        **{n: _cast(x, dtype) for n, x in fields.items()}
+    )
+
+
+def door(
+    problem: Problem, rules: dict[str, str] | None = None, **named: ArrayLike
+) -> tuple[Sequence[jax.Array], Problem]:
+    """Check and cast the inputs of an elementwise public function.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its four fields are checked where they are concrete.
+    rules : dict, optional
+        Argument name -> rule ("time", "not_nan", ...) for further arguments.
+    **named : array_like
+        All other array arguments, in order.
+
+    Returns
+    -------
+    arrays : tuple of jax.Array
+        The named arguments in the call's dtype, not broadcast.
+    problem : Problem
+        The same, its fields cast.
+
+    Raises
+    ------
+    ValueError
+        Bad value, unsupported dtype, shapes that do not broadcast.
+    """
+    arrays, cast_problem = cast(named, problem)
+    assert cast_problem is not None
+    fields = {n: getattr(cast_problem, n) for n in PROBLEM_RULES}
+    broadcast({**arrays, **fields})
+    checked = {n: (arrays[n], rule) for n, rule in (rules or {}).items()}
+    checked |= {n: (fields[n], rule) for n, rule in PROBLEM_RULES.items()}
+    check_values(checked)
+    return tuple(arrays.values()), cast_problem
+
+
+def matrix_door(
+    problem: Problem, **named: ArrayLike
+) -> tuple[Sequence[jax.Array], Problem, tuple[int, ...]]:
+    """Check and cast the inputs of a public function of whole matrix autoencoders.
+
+    Parameters
+    ----------
+    problem : Problem
+        `eigenvalue` (..., D), its other fields (...).
+    **named : array_like
+        w1 (..., H, D) and w2 (..., D, H), in this order, then any further
+        such couples.
+
+    Returns
+    -------
+    arrays : tuple of jax.Array
+        The named arguments in the call's dtype, broadcast to one batch shape.
+    problem : Problem
+        The same, its fields cast.
+    batch : tuple of int
+        The common batch shape.
+
+    Raises
+    ------
+    ValueError
+        Bad value, unsupported dtype, matrix shapes that do not fit each other
+        or the eigenvalues, batch shapes that do not broadcast.
+    """
+    arrays, cast_problem = cast(named, problem)
+    assert cast_problem is not None
+    fields = {n: getattr(cast_problem, n) for n in PROBLEM_RULES}
+    _check_matrices(arrays, fields["eigenvalue"].shape)
+    batch = broadcast(
+        {n: x.shape[:-2] for n, x in arrays.items()}
+        | {n: x.shape[: x.ndim - (n == "eigenvalue")] for n, x in fields.items()}
+    )
+    check_values({n: (fields[n], rule) for n, rule in PROBLEM_RULES.items()})
+    full = tuple(jnp.broadcast_to(x, batch + x.shape[-2:]) for x in arrays.values())
+    return full, cast_problem, batch
+
+
+def _check_matrices(arrays: dict[str, jax.Array], eigenvalue: tuple[int, ...]) -> None:
+    first = next(iter(arrays.values()))
+    matrix = first.shape[-2:]
+    for i, x in enumerate(arrays.values()):
+        if first.ndim < 2 or x.shape[-2:] != (matrix if i % 2 == 0 else matrix[::-1]):
+            raise mistake(
+                " and ".join(arrays) + " must be matrices (..., H, D) and (..., D, H) in turn",
+                ", ".join(f"{n} {x.shape}" for n, x in arrays.items()),
+                "Give both in the eigenbasis; Spectrum.rotate brings them there.",
+            )
+    if eigenvalue[-1:] != matrix[1:]:
+        raise mistake(
+            f"problem.eigenvalue must have shape (..., {matrix[1]})",
+            f"{eigenvalue}",
+            "One eigenvalue for each of the D columns of w1.",
+        )
+
+
+def check_served(named: dict[str, Any], hidden: int, num_directions: int) -> None:
+    """Aligned weights have one entry for each direction that a hidden unit serves."""
+    length = min(hidden, num_directions)
+    for name, x in named.items():
+        if x.shape[-1:] != (length,):
+            raise mistake(
+                f"{name} must have min(H, D) = {length} entries on its last axis",
+                f"shape {x.shape}",
+                "Give one weight for each direction that a hidden unit serves.",
+            )
