@@ -1,0 +1,150 @@
+"""The exact solution at any epoch, from any weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from lindae_jax import checks
+from lindae_jax.problem import Problem, Weights
+from lindae_jax.theory.decay import flow_with_decay
+from lindae_jax.theory.flow import State, flow
+
+_RULES = {"t": "time"}
+
+
+def weights(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> Weights:
+    """Weights of the gradient flow at epoch t, from any start.
+
+    Without decay the solution behind eq. (5) of the paper, rearranged so that
+    nothing cancels or overflows; with decay, where the paper has only small
+    balanced weights (eq. (7)), the solution from any weights. docs/theory.md
+    sections 2 and 3; measured errors are in docs/accuracy.md.
+
+    Parameters
+    ----------
+    t : array_like, (...)
+        Time in epochs, >= 0; infinity gives the limit.
+    w1, w2 : array_like, (...)
+        Weights at t = 0, of any signs and sizes.
+    problem : Problem
+        Fields (...). Eigenvalues and noise in squared units of the data, the
+        learning rate per epoch.
+
+    Returns
+    -------
+    Weights
+        w1 and w2 at epoch t, each (...). NaN where an initial weight is not
+        finite, and for invalid values under tracing.
+
+    Raises
+    ------
+    ValueError
+        t negative or NaN; eigenvalue, noise or decay NaN, infinite or negative;
+        learning rate not finite and positive; shapes that do not broadcast; a
+        dtype other than float32, float64 or integers.
+
+    Notes
+    -----
+    Works under `jit`, `vmap`, `grad` and `jacfwd` in every argument. At
+    t = inf the derivative in t is 0. Where the limit has no derivative
+    (w1 + w2 = 0; gamma = 0 in gamma; gamma = lambda) what is returned is
+    finite: the derivative of the branch taken, 0 in gamma at gamma = 0.
+    """
+    (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
+    state = (_any_decay if decays(problem) else _no_decay)(t, w1, w2, problem)
+    return Weights(state.w1, state.w2)
+
+
+def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax.Array:
+    """Mapping w = w1 w2 of the gradient flow at epoch t, from any start.
+
+    Eq. (5) of the paper without decay and eq. (7), extended to any weights,
+    with it. The paper prints E_gamma = exp(2 xi t / tau) in eq. (7); the
+    derivation gives exp(2 xi lambda t / tau), which is what holds here.
+
+    Parameters
+    ----------
+    t, w1, w2, problem
+        As for `weights`.
+
+    Returns
+    -------
+    jax.Array, (...)
+        w at epoch t. Without decay, from weights of equal signs, its relative
+        error is a few eps even where w is tiny; otherwise its error is a few
+        eps of w1(t)^2 + w2(t)^2.
+
+    Raises
+    ------
+    ValueError
+        As for `weights`.
+
+    Examples
+    --------
+    >>> from lindae_jax import Problem, theory
+    >>> problem = Problem(eigenvalue=1.0, noise=1.0, learning_rate=0.1)
+    >>> print(round(float(theory.mapping(200, 0.01, 0.01, problem)), 6))
+    0.5
+    """
+    (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
+    return (_any_decay if decays(problem) else _no_decay)(t, w1, w2, problem).w
+
+
+def decays(problem: Problem) -> bool:
+    """Whether decay may be non-zero somewhere; False picks the cheaper program."""
+    if checks.is_traced(problem.decay):
+        return True
+    with jax.ensure_compile_time_eval():
+        return bool(np.any(np.asarray(problem.decay)))
+
+
+@jax.jit
+def _no_decay(t, w1, w2, problem):
+    state = flow(t, w1, w2, problem.eigenvalue, problem.noise, problem.learning_rate)
+    return _poisoned(state, t, problem)
+
+
+@jax.jit
+def _any_decay(t, w1, w2, problem):
+    return _poisoned(flow_any_decay(t, w1, w2, problem), t, problem)
+
+
+def flow_any_decay(t, w1, w2, problem: Problem) -> State:
+    """The flow of unchecked arrays of one dtype, gamma = 0 and gamma > 0 mixed."""
+    return _either(
+        *jnp.broadcast_arrays(
+            *(problem.decay, t, w1, w2),
+            *(problem.eigenvalue, problem.noise, problem.learning_rate),
+        )
+    )
+
+
+@jax.custom_jvp
+def _either(decay, *others) -> State:
+    without, decayed = flow(*others), _with_decay(decay, *others)
+    return _where(decay == 0, without, decayed)
+
+
+@_either.defjvp
+def _either_jvp(primals, tangents):
+    """At gamma = 0 the sharper form's value, but the other form's slope in gamma."""
+    zero = primals[0] == 0
+    _, along = jax.jvp(flow, primals[1:], tangents[1:])
+    across = (tangents[0], *(jnp.where(zero, 0, x) for x in tangents[1:]))
+    _, through = jax.jvp(_with_decay, primals, across)
+    total = State(*(x + y for x, y in zip(along, through, strict=True)))
+    return _either(*primals), _where(zero, total, through)
+
+
+def _with_decay(decay, t, w1, w2, eigenvalue, noise, learning_rate):
+    return flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate)
+
+
+def _where(condition, yes: State, no: State) -> State:
+    return State(*(jnp.where(condition, x, y) for x, y in zip(yes, no, strict=True)))
+
+
+def _poisoned(state: State, t, problem: Problem) -> State:
+    good = checks.valid(problem) & checks.allowed("time", t)
+    return State(*(jnp.where(good, x, jnp.nan) for x in state))

@@ -1,0 +1,247 @@
+"""First-passage times of the mapping."""
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from lindae_jax import checks
+from lindae_jax.problem import Problem
+from lindae_jax.theory.decay import flow_with_decay, log1p_ratio, rest_time
+from lindae_jax.theory.solution import decays
+
+
+def time_to_mapping(target: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax.Array:
+    """Epoch at which the mapping of the flow first equals a target.
+
+    Without decay, and with decay for w1 = w2 or w1 = -w2, the inverse of the
+    closed form as the logarithm of a ratio of positive terms. Otherwise, with
+    decay, w(t) may turn once (it rises, then sinks while the weights slide
+    along the manifold): the turning point, then the root, by bracketing.
+    docs/theory.md section 4.
+
+    Parameters
+    ----------
+    target : array_like, (...)
+        The mapping to reach.
+    w1, w2 : array_like, (...)
+        Weights at t = 0, of any signs and sizes.
+    problem : Problem
+        Fields (...).
+
+    Returns
+    -------
+    jax.Array, (...)
+        The smallest t >= 0 in epochs with w(t) = target; 0 where the start is
+        there already, inf where it is never reached (the fixed point itself is
+        not), NaN for NaN input, infinite weights, and invalid values under
+        tracing.
+
+    Raises
+    ------
+    ValueError
+        Target NaN; eigenvalue, noise or decay NaN, infinite or negative;
+        learning rate not finite and positive; shapes that do not broadcast; a
+        dtype other than float32, float64 or integers.
+    """
+    rules = {"target": "not_nan"}
+    (target, w1, w2), problem = checks.door(problem, rules, target=target, w1=w1, w2=w2)
+    core = _any_decay if decays(problem) else _no_decay
+    return core(target, w1, w2, problem)
+
+
+@jax.jit
+def _no_decay(target, w1, w2, problem):
+    target, w1, w2, problem = _broadcast(target, w1, w2, problem)
+    return _finished(_without_decay(target, w1, w2, problem), target, w1, w2, problem)
+
+
+@jax.jit
+def _any_decay(target, w1, w2, problem):
+    target, w1, w2, problem = _broadcast(target, w1, w2, problem)
+    balanced = _balanced(target, w1, w2, problem)
+    general = _bracketed(target, w1, w2, problem)
+    time = jnp.where((w1 == w2) | (w1 == -w2), balanced, general)
+    time = jnp.where(problem.decay == 0, _without_decay(target, w1, w2, problem), time)
+    return _finished(time, target, w1, w2, problem)
+
+
+def _broadcast(target, w1, w2, problem):
+    target, w1, w2, *fields = jnp.broadcast_arrays(
+        target, w1, w2, problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+    )
+    return target, w1, w2, Problem(*fields)
+
+
+def _finished(time, target, w1, w2, problem):
+    """From the flow's time t' to epochs, with the cases decided by comparison."""
+    time = jnp.where(target == w1 * w2, 0, time / problem.learning_rate)
+    good = checks.valid(problem) & jnp.isfinite(w1) & jnp.isfinite(w2) & ~jnp.isnan(target)
+    return jnp.where(good, time, jnp.nan)
+
+
+def _guarded(reached, compute, values, harmless):
+    """compute(values) where reached, inf elsewhere, with gradients that stay finite."""
+    fed = [jnp.where(reached, x, h) for x, h in zip(values, harmless, strict=True)]
+    return jnp.where(reached, compute(*fed), jnp.inf)
+
+
+# --- closed forms ---------------------------------------------------------------
+
+
+def _without_decay(target, w1, w2, problem):
+    """t' without decay: reached if strictly between w0 and where the start leads."""
+    lam, a = problem.eigenvalue, problem.eigenvalue + problem.noise
+    ahead, pull = target - w1 * w2, lam - a * target
+    moves = (a > 0) & ((w1 != 0) | (w2 != 0)) & jnp.isfinite(target)
+    between = ((ahead > 0) & (pull > 0)) | ((ahead < 0) & (pull < 0))
+    reached = moves & between & ((w1 + w2 != 0) | (target < 0))
+    # w1 = 1/2, w2 = 1 towards 3/4 with lambda = a = 1: an ordinary point.
+    return _guarded(reached, _unbalanced_time, (target, w1, w2, lam, a), (0.75, 0.5, 1, 1, 1))
+
+
+def _unbalanced_time(target, w1, w2, lam, a):
+    s2, d2 = jnp.square(w1 + w2), jnp.square(w1 - w2)
+    c = jnp.abs((w1 + w2) * (w1 - w2))
+    k = a * c
+    z = _hypot(2 * lam, k)
+    r_plus = z + 2 * lam
+    n, n0 = _hypot(2 * target, c), w1 * w1 + w2 * w2
+    common = (target - w1 * w2) / (lam - a * target) * ((z + a * n) / (n + n0))
+
+    # target >= 0: U = s(t)^2 is a sum; the start enters as 1 / s0^2 alone.
+    positive = target >= 0
+    u = n + 2 * jnp.where(positive, target, 0)
+    quotient = u / jnp.where(r_plus > 0, r_plus, 1)
+    y = 2 * common * (u + s2) / (r_plus + a * u + a * d2 * (1 + a * quotient))
+    rising = _log_time(z, jnp.where(positive, y, 1), jnp.where(positive, w1 + w2, 1))
+
+    # target < 0: U / s0^2 is the sum, and s0 = 0 is no special case.
+    v = d2 / jnp.where(positive, 1, n - 2 * target)
+    r_minus = k * (k / jnp.where(r_plus > 0, r_plus, 1))
+    x = 2 * common * (v + 1) / (r_plus + a * s2 * v + a * d2 + r_minus * v)
+    x = jnp.where(positive, 1, x)
+    return jnp.where(positive, rising, x * log1p_ratio(z * x))
+
+
+def _hypot(x, y):
+    """hypot with derivative 0 at the origin."""
+    zero = (x == 0) & (y == 0)
+    return jnp.where(zero, 0, jnp.hypot(jnp.where(zero, 1, x), y))
+
+
+def _log_time(rate, y, s):
+    """log(1 + rate y / s^2) / rate, with its limit at rate = 0 and for any s != 0."""
+    grown = rate * y
+    far = grown > 1000 * s * s
+    near = y / jnp.where(far, 1, s * s)
+    logs = jnp.log(jnp.where(far, grown + s * s, 1)) - 2 * jnp.log(jnp.abs(s))
+    near_time = near * log1p_ratio(jnp.where(far, 0, rate * near))
+    return jnp.where(far, logs / jnp.where(far, rate, 1), near_time)
+
+
+def _balanced(target, w1, w2, problem):
+    """t' with decay for w1 = w2 (the inverse of eq. (7)) and for w1 = -w2."""
+    lam, a = problem.eigenvalue, problem.eigenvalue + problem.noise
+    mu, both, w0 = lam - problem.decay, lam + problem.decay, w1 * w2
+    alike = (w1 == w2) & (w1 != 0)
+    pull = mu - a * target
+    up = alike & (target > w0) & (pull > 0)
+    down = alike & (target < w0) & (target > 0) & (pull < 0)
+    opposite = (w1 == -w2) & (w1 != 0) & (target > w0) & (target < 0)
+
+    def rising(target, s, mu, a):
+        w0 = jnp.square(s) / 4
+        return _log_time(2 * mu, 2 * (target - w0) / (mu - a * target), s)
+
+    def sinking_from_above(target, w0, mu, a):
+        x = (w0 - target) / (2 * w0 * (a * target - mu))
+        return x * log1p_ratio(2 * mu * x)
+
+    def fading(target, w0, rate, a):
+        x = (w0 - target) / (2 * target * (rate + a * w0))
+        return x * log1p_ratio(2 * rate * x)
+
+    time = _guarded(up, rising, (target, w1 + w2, mu, a), (0.5, 1, 1, 1))
+    above = _guarded(down & (mu >= 0), sinking_from_above, (target, w0, mu, a), (1.5, 2, 1, 1))
+    below = _guarded(down & (mu < 0), fading, (target, w0, -mu, a), (0.5, 1, 1, 1))
+    # w1 = -w2 is the same curve upside down, at the rate lambda + gamma.
+    away = _guarded(opposite, fading, (-target, -w0, both, a), (0.5, 1, 1, 1))
+    return jnp.minimum(jnp.minimum(time, above), jnp.minimum(below, away))
+
+
+# --- bracketing -------------------------------------------------------------------
+
+# Bisection gives a root to 1e-10 (float32: 1e-6); one step then gives all digits, the
+# others serve roots near the turning point.
+_NUM_NEWTON = 3
+
+
+def _bracketed(target, w1, w2, problem):
+    """t' with decay from unbalanced weights."""
+    still = jax.lax.stop_gradient
+    time = _bracket(*still((target, w1, w2, problem)))
+    reached = jnp.isfinite(time)
+    time = jnp.where(reached, time, 1)
+    for _ in range(_NUM_NEWTON):
+        time = _newton(still(time), target, w1, w2, problem)
+    return jnp.where(reached, time, jnp.inf)
+
+
+def _newton(time, target, w1, w2, problem):
+    """One step from a time held fixed: its derivative is that of the implicit function."""
+    w, slope = _mapping_and_slope(time, w1, w2, problem)
+    slope = jax.lax.stop_gradient(slope)
+    step = (target - w) / jnp.where(slope == 0, 1, slope)
+    # No step may leave the neighbourhood in which bisection has ended.
+    good = (jnp.abs(jax.lax.stop_gradient(step)) < time / 2) & (slope != 0)
+    return time + jnp.where(good, step, 0)
+
+
+def _mapping_and_slope(time, w1, w2, problem):
+    lam, a, gamma = problem.eigenvalue, problem.eigenvalue + problem.noise, problem.decay
+    one = jnp.ones_like(time)
+    x1, x2, w = flow_with_decay(time, w1, w2, lam, problem.noise, gamma, one)
+    return w, (lam - a * w) * (x1 * x1 + x2 * x2) - 2 * gamma * w
+
+
+def _bracket(target, w1, w2, problem):
+    """The first root by bisection in log t'; inf where there is none."""
+    late = rest_time(problem)
+    # Earlier than this the mapping moves less than the last bit of a weight.
+    early = late * float(jnp.finfo(target.dtype).max) ** -0.6
+    num_halvings = 42 if target.dtype == jnp.float64 else 28
+    zero = jnp.zeros_like(target)
+    w_start, slope = _mapping_and_slope(zero, w1, w2, problem)
+
+    def before_turn(time):
+        return _mapping_and_slope(time, w1, w2, problem)[1] * slope > 0
+
+    turn = _last(before_turn, early, late, num_halvings)
+    w_turn, _ = _mapping_and_slope(turn, w1, w2, problem)
+    w_late, _ = _mapping_and_slope(late, w1, w2, problem)
+
+    def crosses(start, end):
+        return (target - start) * (end - target) >= 0
+
+    first, second = crosses(w_start, w_turn), crosses(w_turn, w_late)
+    low, high = jnp.where(first, early, turn), jnp.where(first, turn, late)
+    origin = jnp.where(first, w_start, w_turn)
+
+    def before_root(time):
+        w, _ = _mapping_and_slope(time, w1, w2, problem)
+        return (w - target) * (origin - target) > 0
+
+    root = _last(before_root, low, high, num_halvings)
+    return jnp.where(first | second, root, jnp.inf)
+
+
+def _last(holds, low, high, num_halvings):
+    """Largest time in [low, high] for which a predicate holds, by bisection in log time."""
+
+    def halve(_, ends):
+        low, high = ends
+        middle = jnp.sqrt(low) * jnp.sqrt(high)
+        yes = holds(middle)
+        return jnp.where(yes, middle, low), jnp.where(yes, high, middle)
+
+    return jax.lax.fori_loop(0, num_halvings, halve, (low, high))[0]

@@ -1,0 +1,177 @@
+"""Derivatives in all inputs where formulas break: zeros, ties and limits."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from mpmath import mp, mpf
+
+from lindae_jax import Problem, theory
+
+pytestmark = pytest.mark.both
+
+INPUTS = ("t", "w1", "w2", "eigenvalue", "noise", "decay", "learning_rate")
+EDGES = (0, 3, 4, 5)  # inputs that may not be negative
+
+# Numbers of the inputs are exact in float32, so both lanes share the reference.
+CORNERS = {
+    "generic": (3, 0.25, 0.75, 1.25, 0.5, 0, 0.5),
+    "generic, decay": (3, 0.25, 0.75, 1.25, 0.5, 0.25, 0.5),
+    "t = 0": (0, 0.25, 0.75, 1.25, 0.5, 0, 0.5),
+    "t = 0, decay": (0, 0.25, 0.75, 1.25, 0.5, 0.25, 0.5),
+    "t = 0, w1 = w2": (0, 0.5, 0.5, 1.25, 0.5, 0.25, 0.5),
+    "t = 0, w1 = -w2": (0, 0.5, -0.5, 1.25, 0.5, 0.25, 0.5),
+    "t = 0, eigenvalue = decay": (0, 0.25, 0.75, 0.25, 0.5, 0.25, 0.5),
+    "t = 0, all 0": (0, 0.25, 0.75, 0, 0, 0, 0.5),
+    "one weight 0": (3, 0, 0.75, 1.25, 0.5, 0, 0.5),
+    "other weight 0, decay": (3, 0.75, 0, 1.25, 0.5, 0.25, 0.5),
+    "both weights 0": (3, 0, 0, 1.25, 0.5, 0, 0.5),
+    "both weights 0, decay": (3, 0, 0, 1.25, 0.5, 0.25, 0.5),
+    "w(t) near 0": (1, 0.25, -0.5, 1.25, 0.5, 0, 0.5),
+    "w1 = w2": (3, 0.5, 0.5, 1.25, 0.5, 0, 0.5),
+    "w1 = w2, decay": (3, 0.5, 0.5, 1.25, 0.5, 0.25, 0.5),
+    "w1 = w2 < 0, decay": (3, -0.5, -0.5, 1.25, 0.5, 0.25, 0.5),
+    "w1 = w2, late": (32, 0.5, 0.5, 1.25, 0.5, 0, 0.5),
+    "w1 = -w2": (3, 0.5, -0.5, 1.25, 0.5, 0, 0.5),
+    "w1 = -w2, early": (0.125, 0.5, -0.5, 1.25, 0.5, 0, 0.5),
+    "w1 = -w2, decay": (3, -0.5, 0.5, 1.25, 0.5, 0.25, 0.5),
+    "eigenvalue = 0": (3, 0.25, 0.75, 0, 0.5, 0, 0.5),
+    "eigenvalue = 0, late": (64, 0.25, 0.75, 0, 0.5, 0, 0.5),
+    "eigenvalue = 0, decay": (3, 0.25, 0.75, 0, 0.5, 0.25, 0.5),
+    "eigenvalue = 0, w1 = w2": (3, 0.5, 0.5, 0, 0.5, 0, 0.5),
+    "eigenvalue = 0, w1 = -w2": (3, 0.5, -0.5, 0, 0.5, 0, 0.5),
+    "eigenvalue = 0, w1 = w2, decay": (3, 0.5, 0.5, 0, 0.5, 0.25, 0.5),
+    "eigenvalue = 0, w1 = -w2, decay": (3, 0.5, -0.5, 0, 0.5, 0.25, 0.5),
+    "noise = 0": (3, 0.25, 0.75, 1.25, 0, 0, 0.5),
+    "eigenvalue = noise = 0": (3, 0.25, 0.75, 0, 0, 0, 0.5),
+    "eigenvalue = noise = 0, decay": (3, 0.25, 0.75, 0, 0, 0.25, 0.5),
+    "eigenvalue = noise = 0, w1 = w2": (3, 0.5, 0.5, 0, 0, 0.25, 0.5),
+    "decay = eigenvalue": (3, 0.25, 0.75, 0.25, 0.5, 0.25, 0.5),
+    "decay = eigenvalue, late": (256, 0.25, 0.75, 0.25, 0.5, 0.25, 0.5),
+    "decay = eigenvalue, w1 = w2": (3, 0.5, 0.5, 0.25, 0.5, 0.25, 0.5),
+    "decay = eigenvalue, w1 = -w2": (3, 0.5, -0.5, 0.25, 0.5, 0.25, 0.5),
+    "decay > eigenvalue": (3, 0.25, -0.75, 0.25, 0.5, 1, 0.5),
+    "decay > eigenvalue, w1 = w2": (3, 0.5, 0.5, 0.25, 0.5, 1, 0.5),
+    "integer order": (3, 0.25, 0.75, 1.25, 0.5, 0.25, 0.5),
+    "small decay": (3, 0.25, 0.75, 1.25, 0.5, 2**-10, 0.5),
+    "very small decay": (3, 0.25, 0.75, 1.25, 0.5, 2**-20, 0.5),
+    "small decay, opposite signs": (3, 0.25, -0.75, 1.25, 0.5, 2**-20, 0.5),
+    "decay, slide": (64, 2, 0.125, 1.25, 0.5, 0.0625, 0.5),
+    "decay, late": (512, 0.25, 0.75, 1.25, 0.5, 0.25, 0.5),
+}
+AT_INFINITY = {
+    "decay": (np.inf, 0.25, 0.75, 1.25, 0.5, 0.25, 0.5),
+    "decay, w1 = w2": (np.inf, 0.5, 0.5, 1.25, 0.5, 0.25, 0.5),
+    "decay > eigenvalue": (np.inf, 0.25, 0.75, 0.25, 0.5, 1, 0.5),
+    "eigenvalue = noise = 0, decay": (np.inf, 0.25, 0.75, 0, 0, 1, 0.5),
+}
+# There the limit jumps or has a kink in at least one input.
+NO_DERIVATIVE = {
+    "no decay": (np.inf, 0.25, 0.75, 1.25, 0.5, 0, 0.5),
+    "no decay, w1 = w2": (np.inf, 0.5, 0.5, 1.25, 0.5, 0, 0.5),
+    "no decay, opposite signs": (np.inf, 0.25, -0.75, 1.25, 0.5, 0, 0.5),
+    "w1 = -w2": (np.inf, 0.5, -0.5, 1.25, 0.5, 0, 0.5),
+    "w1 = -w2, decay": (np.inf, 0.5, -0.5, 1.25, 0.5, 0.25, 0.5),
+    "both weights 0": (np.inf, 0, 0, 1.25, 0.5, 0, 0.5),
+    "both weights 0, decay": (np.inf, 0, 0, 1.25, 0.5, 0.25, 0.5),
+    "decay = eigenvalue": (np.inf, 0.25, 0.75, 0.25, 0.5, 0.25, 0.5),
+    "eigenvalue = 0": (np.inf, 0.25, 0.75, 0, 0.5, 0, 0.5),
+    "eigenvalue = 0, w1 = w2": (np.inf, 0.5, 0.5, 0, 0.5, 0, 0.5),
+    "eigenvalue = 0, decay": (np.inf, 0.25, 0.75, 0, 0.5, 0.25, 0.5),
+    "all 0": (np.inf, 0.25, 0.75, 0, 0, 0, 0.5),
+}
+
+
+def _curve(columns):
+    """w1, w2 and mapping of one point."""
+    t, w1, w2, *rest = columns
+    problem = Problem(*rest)
+    weights = theory.weights(t, w1, w2, problem)
+    return jnp.stack([weights.w1, weights.w2, theory.mapping(t, w1, w2, problem)])
+
+
+@functools.cache
+def _jacobians(mode, dtype):
+    """Jacobians (3, 7) of all points at once, by name."""
+    points = {**CORNERS, **{f"inf, {k}": v for k, v in (AT_INFINITY | NO_DERIVATIVE).items()}}
+    transform = {"jacfwd": jax.jacfwd, "jacrev": jax.jacrev}[mode]
+    columns = jnp.asarray(np.array(list(points.values())), dtype)
+    result = np.asarray(jax.jit(jax.vmap(transform(_curve)))(columns), np.float64)
+    return dict(zip(points, result, strict=True))
+
+
+@functools.cache
+def _reference(args):
+    """The same from differences of 40-digit flows; the limit does not depend on t."""
+    columns = [_column(args, i) for i in range(7)]
+    return np.array(columns, np.float64).T
+
+
+def _column(args, i):
+    if args[i] == np.inf:
+        return [0, 0, 0]
+    forward = i in EDGES and args[i] == 0
+    return [float(x) for x in oracle.derivative(oracle.flow, args, i, forward=forward)]
+
+
+def _assert_right(jacobian, reference, eps):
+    """Inputs, outputs and derivatives are of order 1 here, or grow with t' and are relative."""
+    assert np.isfinite(jacobian).all()
+    assert np.all(np.abs(jacobian - reference) <= 2000 * eps * (1 + np.abs(reference))), (
+        jacobian - reference
+    )
+
+
+MODES = pytest.mark.parametrize("mode", ["jacfwd", "jacrev"])
+
+
+@MODES
+@pytest.mark.parametrize("name", CORNERS)
+def test_derivatives_are_right_at_corners(name, mode, dtype, eps):
+    _assert_right(_jacobians(mode, dtype)[name], _reference(CORNERS[name]), eps)
+
+
+@MODES
+@pytest.mark.parametrize("name", AT_INFINITY)
+def test_derivatives_of_the_limit_are_right(name, mode, dtype, eps):
+    _assert_right(_jacobians(mode, dtype)[f"inf, {name}"], _reference(AT_INFINITY[name]), eps)
+
+
+@MODES
+@pytest.mark.parametrize("name", NO_DERIVATIVE)
+def test_derivatives_are_finite_where_the_limit_has_none(name, mode, dtype):
+    jacobian = _jacobians(mode, dtype)[f"inf, {name}"]
+    assert np.isfinite(jacobian).all()
+    assert np.all(jacobian[:, [0, 6]] == 0)  # t and the learning rate
+
+
+@MODES
+@pytest.mark.parametrize("name", ["no decay", "no decay, w1 = w2", "no decay, opposite signs"])
+def test_limit_without_decay_is_right_in_all_but_the_decay(name, mode, dtype, eps):
+    """On its hyperbola the end point is smooth in the weights, lambda and epsilon."""
+    columns = [_column(NO_DERIVATIVE[name], i) for i in range(1, 5)]
+    reference = np.array(columns, np.float64).T
+    _assert_right(_jacobians(mode, dtype)[f"inf, {name}"][:, 1:5], reference, eps)
+
+
+@pytest.mark.parametrize("name", ["generic", "eigenvalue = 0", "one weight 0", "w(t) near 0"])
+def test_derivative_in_decay_at_none_is_the_integral(name, dtype, eps):
+    """gamma = 0: d(s^2)/d(gamma) of docs/theory.md, section 3, by quadrature."""
+    t, w1, w2, lam, noise, _, rate = (mpf(x) for x in CORNERS[name])
+    with mp.workdps(40):
+        time, a, p, m = t * rate, lam + noise, abs(w1 + w2), abs(w1 - w2)
+        k = a * p * m
+        y = mp.sqrt(lam**2 + k**2 / 4)
+
+        def f(s):
+            return mp.cosh(y * s) + (a * p**2 / 2 - lam) * mp.sinh(y * s) / y
+
+        integral = mp.quad(lambda s: (2 * lam + k**2 * s) * f(s) ** 2, [0, time])
+        expected = float(2 / a * ((1 - integral) / f(time) ** 2 - 1))
+    w = oracle.flow(*CORNERS[name])
+    jacobian = _jacobians("jacfwd", dtype)[name]
+    found = 2 * float(w.w1 + w.w2) * (jacobian[0, 5] + jacobian[1, 5])
+    assert abs(found - expected) <= 2000 * eps * (1 + abs(expected))
