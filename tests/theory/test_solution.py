@@ -2,11 +2,13 @@
 
 import functools
 
+import accuracy
+import derivatives
 import jax
-import jax.numpy as jnp
 import numpy as np
 import oracle
 import pytest
+import regimes
 from mpmath import mp, mpf
 
 from lindae_jax import Problem, theory
@@ -86,21 +88,18 @@ NO_DERIVATIVE = {
 
 
 def _curve(columns):
-    """w1, w2 and mapping of one point."""
+    """w1, w2 and mapping, of the seven inputs."""
     t, w1, w2, *rest = columns
     problem = Problem(*rest)
-    weights = theory.weights(t, w1, w2, problem)
-    return jnp.stack([weights.w1, weights.w2, theory.mapping(t, w1, w2, problem)])
+    return *theory.weights(t, w1, w2, problem), theory.mapping(t, w1, w2, problem)
 
 
 @functools.cache
 def _jacobians(mode, dtype):
-    """Jacobians (3, 7) of all points at once, by name."""
-    points = {**CORNERS, **{f"inf, {k}": v for k, v in (AT_INFINITY | NO_DERIVATIVE).items()}}
-    transform = {"jacfwd": jax.jacfwd, "jacrev": jax.jacrev}[mode]
-    columns = jnp.asarray(np.array(list(points.values())), dtype)
-    result = np.asarray(jax.jit(jax.vmap(transform(_curve)))(columns), np.float64)
-    return dict(zip(points, result, strict=True))
+    """Jacobians (3, 7) of all corners at once, by point."""
+    points = [*CORNERS.values(), *AT_INFINITY.values(), *NO_DERIVATIVE.values()]
+    found = derivatives.jacobians(_curve, np.array(points, dtype), 3, mode)
+    return dict(zip(points, found, strict=True))
 
 
 @functools.cache
@@ -125,25 +124,25 @@ def _assert_right(jacobian, reference, eps):
     )
 
 
-MODES = pytest.mark.parametrize("mode", ["jacfwd", "jacrev"])
+MODES = pytest.mark.parametrize("mode", ["forward", "backward"])
 
 
 @MODES
 @pytest.mark.parametrize("name", CORNERS)
 def test_derivatives_are_right_at_corners(name, mode, dtype, eps):
-    _assert_right(_jacobians(mode, dtype)[name], _reference(CORNERS[name]), eps)
+    _assert_right(_jacobians(mode, dtype)[CORNERS[name]], _reference(CORNERS[name]), eps)
 
 
 @MODES
 @pytest.mark.parametrize("name", AT_INFINITY)
 def test_derivatives_of_the_limit_are_right(name, mode, dtype, eps):
-    _assert_right(_jacobians(mode, dtype)[f"inf, {name}"], _reference(AT_INFINITY[name]), eps)
+    _assert_right(_jacobians(mode, dtype)[AT_INFINITY[name]], _reference(AT_INFINITY[name]), eps)
 
 
 @MODES
 @pytest.mark.parametrize("name", NO_DERIVATIVE)
 def test_derivatives_are_finite_where_the_limit_has_none(name, mode, dtype):
-    jacobian = _jacobians(mode, dtype)[f"inf, {name}"]
+    jacobian = _jacobians(mode, dtype)[NO_DERIVATIVE[name]]
     assert np.isfinite(jacobian).all()
     assert np.all(jacobian[:, [0, 6]] == 0)  # t and the learning rate
 
@@ -154,7 +153,7 @@ def test_limit_without_decay_is_right_in_all_but_the_decay(name, mode, dtype, ep
     """On its hyperbola the end point is smooth in the weights, lambda and epsilon."""
     columns = [_column(NO_DERIVATIVE[name], i) for i in range(1, 5)]
     reference = np.array(columns, np.float64).T
-    _assert_right(_jacobians(mode, dtype)[f"inf, {name}"][:, 1:5], reference, eps)
+    _assert_right(_jacobians(mode, dtype)[NO_DERIVATIVE[name]][:, 1:5], reference, eps)
 
 
 @pytest.mark.parametrize("name", ["generic", "eigenvalue = 0", "one weight 0", "w(t) near 0"])
@@ -172,6 +171,57 @@ def test_derivative_in_decay_at_none_is_the_integral(name, dtype, eps):
         integral = mp.quad(lambda s: (2 * lam + k**2 * s) * f(s) ** 2, [0, time])
         expected = float(2 / a * ((1 - integral) / f(time) ** 2 - 1))
     w = oracle.flow(*CORNERS[name])
-    jacobian = _jacobians("jacfwd", dtype)[name]
+    jacobian = _jacobians("forward", dtype)[CORNERS[name]]
     found = 2 * float(w.w1 + w.w2) * (jacobian[0, 5] + jacobian[1, 5])
     assert abs(found - expected) <= 2000 * eps * (1 + abs(expected))
+
+
+def test_differential_equation_holds(rng, dtype):
+    """dw/dt against the gradient of the loss, with and without decay.
+
+    Terms of size alpha (lambda + a norm + gamma) |w|, each as good as the promise.
+    """
+    n = 200
+    t, w1, w2 = rng.uniform(0, 200, n), rng.normal(0, 1, n), rng.normal(0, 1, n)
+    lam, noise, decay = rng.uniform(0, 3, n), rng.uniform(0, 2, n), rng.uniform(0.01, 1, n)
+    decay[::3] = 0
+    rate = rng.uniform(0.01, 0.1, n)
+    points = np.stack([t, w1, w2, lam, noise, decay, rate], axis=1).astype(dtype)
+    along_t = np.zeros_like(points)
+    along_t[:, 0] = 1
+    slope = derivatives.pushforward(_curve, points, along_t)
+    a, b, w = (np.asarray(x, np.float64) for x in _curve(tuple(points.T)))
+    g = lam - (lam + noise) * w
+    norm = np.maximum(a * a + b * b, accuracy.DECAY_FLOOR)
+    allowed = accuracy.DECAY[np.dtype(dtype)] * rate * (lam + (lam + noise) * norm + decay)
+    assert np.all(np.abs(slope[:, 0] - rate * (g * b - decay * a)) <= allowed * np.sqrt(norm))
+    assert np.all(np.abs(slope[:, 1] - rate * (g * a - decay * b)) <= allowed * np.sqrt(norm))
+    assert np.all(
+        np.abs(slope[:, 2] - rate * (g * (a * a + b * b) - 2 * decay * w)) <= 2 * allowed * norm
+    )
+
+
+def test_gradients_are_finite_in_every_regime(dtype):
+    """Escapes to plateaus, ties, zeros and long times: no NaN in any derivative."""
+    points = np.concatenate(
+        [
+            regimes.sample(group, name, 50, np.dtype(dtype))
+            for group in (regimes.NO_DECAY, regimes.DECAY)
+            for name in group
+        ]
+    ).astype(dtype)
+    cotangents = np.ones((len(points), 3), dtype)
+    assert np.isfinite(derivatives.pullback(_curve, points, cotangents)).all()
+
+
+def test_every_order_of_transformations_is_traced(dtype):
+    """vmap of jacfwd, of grad and of a Hessian: each rule they need exists."""
+    point = tuple(np.asarray(x, dtype) for x in CORNERS["generic, decay"])
+
+    def mapping(columns):
+        return _curve(columns)[2]
+
+    rows = tuple(np.tile(x, 4) for x in point)
+    for transformed in (jax.jacfwd(_curve), jax.grad(mapping), jax.jacfwd(jax.grad(mapping))):
+        shapes = jax.eval_shape(jax.vmap(transformed), rows)
+        assert {x.dtype for x in jax.tree.leaves(shapes)} == {np.dtype(dtype)}
