@@ -11,11 +11,11 @@ used: large order or argument, moderate argument, small argument.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lindae_jax.problem import Problem
 from lindae_jax.theory import bessel, debye
 from lindae_jax.theory.flow import State
+from lindae_jax.theory.growth import fraction_gone, log1p_ratio, scaled_growth
 from lindae_jax.theory.twofloat import power_of_two
 
 
@@ -25,7 +25,7 @@ def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State
     At decay = 0 it is continuous, with the right derivative in decay, but less
     sharp than `flow`.
     """
-    a, mu, gamma, time = _rates(t, eigenvalue, noise, decay, learning_rate)
+    a, mu, gamma, time = rates(t, eigenvalue, noise, decay, learning_rate)
     forever = jnp.isinf(t)
     time = jnp.where(forever, 1, time)
     s, d = w1 + w2, w1 - w2
@@ -35,7 +35,7 @@ def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State
     early = _near(w1, w2, a, mu, gamma, jnp.where(near, time, 0))
     s, d = _far(*_fed(~near, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 0, 1)))
     late = State((s + d) / 2, (s - d) / 2, (s + d) * (s - d) / 4)
-    end = _limit(w1 + w2, a, mu)
+    end = limit_with_decay(w1 + w2, a, mu)
     finite = jnp.isfinite(w1) & jnp.isfinite(w2)
     return State(
         *(
@@ -45,7 +45,7 @@ def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State
     )
 
 
-def _rates(t, eigenvalue, noise, decay, learning_rate):
+def rates(t, eigenvalue, noise, decay, learning_rate):
     """a, mu, gamma and t' in a unit of time that keeps squares in range."""
     a = eigenvalue + noise
     unit = power_of_two(jnp.maximum(a, decay))
@@ -69,7 +69,7 @@ def rest_time(problem: Problem) -> jax.Array:
     return _rest(fastest.dtype) / jnp.where(fastest > 0, fastest, 1)
 
 
-def _limit(s, a, mu):
+def limit_with_decay(s, a, mu):
     """Where the flow ends. Its derivative is that of the value written here."""
     learns = (s != 0) & (mu > 0) & (a > 0)
     w = jnp.where(learns, mu / jnp.where(a > 0, a, 1), 0)
@@ -220,39 +220,10 @@ def _slopes(mu, k, z, series):
 
 def _exponent(mu, gamma, time, k0, z0, z1):
     """Integral of z over the stage, in terms that gamma -> 0 leaves finite."""
-    elapsed = time * _fraction_gone(4 * gamma * time)
+    elapsed = time * fraction_gone(4 * gamma * time)
     drop = 2 * k0 * k0 * elapsed / (z0 + z1)
     y = 2 * drop / (2 * mu + z1)
     return drop + 2 * mu * time - mu * y * log1p_ratio(gamma * y)
-
-
-def _fraction_gone(v):
-    """(1 - exp(-v)) / v for v >= 0, smooth at 0."""
-    small = v < 0.5
-    safe = jnp.where(small, 1, v)
-    return jnp.where(small, _unit_growth(jnp.where(small, -v, 0)), -jnp.expm1(-safe) / safe)
-
-
-_EXPM1 = tuple(1 / float(np.prod(np.arange(1.0, n + 2))) for n in range(15))
-
-
-def _unit_growth(v):
-    """(exp(v) - 1) / v for |v| <= 1/2 by its series."""
-    result = jnp.full_like(v, _EXPM1[-1])
-    for c in reversed(_EXPM1[:-1]):
-        result = result * v + c
-    return result
-
-
-def log1p_ratio(y):
-    """log(1 + y) / y for y >= 0, smooth at 0."""
-    small = y < 0.05
-    q = jnp.where(small, y / (2 + y), 0)
-    # 2 atanh(y / (2 + y)) / y
-    q2 = q * q
-    series = 1 + q2 * (1 / 3 + q2 * (1 / 5 + q2 * (1 / 7 + q2 * (1 / 9 + q2 / 11))))
-    safe = jnp.where(small, 1, y)
-    return jnp.where(small, 2 / (2 + y) * series, jnp.log1p(safe) / safe)
 
 
 def _stage_moderate(active, s, d, a, mu, gamma, x, lost):
@@ -301,7 +272,7 @@ def _stage_small(active, s, d, a, mu, gamma, time):
     ss, hs = s / scale, half / scale
     reach, power = jnp.zeros_like(x2), jnp.ones_like(x2)
     for n, c in enumerate(inverse):
-        reach = reach + c * power * _scaled_growth((2 * mu - 4 * n * gamma) * time, rise * time)
+        reach = reach + c * power * scaled_growth((2 * mu - 4 * n * gamma) * time, rise * time)
         power = power * x2
     v = a * d * d / (4 * gamma)
     source = 1 + v * ratio0
@@ -330,12 +301,3 @@ def _series_small(nu, x2):
             -sum((square[j] * inverse[n - j] for j in range(1, n + 1)), jnp.zeros_like(nu))
         )
     return y, slope / y, inverse
-
-
-def _scaled_growth(v, rise):
-    """exp(-2 rise) (exp(v) - 1) / v for v <= 2 rise: no overflow, no kink at 0."""
-    small = jnp.abs(v) < 0.5
-    safe = jnp.where(small, 1, v)
-    size = jnp.abs(safe)
-    far = jnp.exp(jnp.maximum(safe, 0) - 2 * rise) * (-jnp.expm1(-size) / size)
-    return jnp.where(small, jnp.exp(-2 * rise) * _unit_growth(jnp.where(small, v, 0)), far)

@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 
 from lindae_jax import checks
 from lindae_jax.problem import Problem, Weights
+from lindae_jax.theory.balanced import flow_balanced
 from lindae_jax.theory.decay import flow_with_decay
 from lindae_jax.theory.flow import State, flow
 
@@ -52,7 +53,7 @@ def weights(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> Wei
     finite: the derivative of the branch taken, 0 in gamma at gamma = 0.
     """
     (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
-    state = (_any_decay if decays(problem) else _no_decay)(t, w1, w2, problem)
+    state = _core(w1, w2, problem)(t, w1, w2, problem)
     return Weights(state.w1, state.w2)
 
 
@@ -88,11 +89,26 @@ def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax
     0.5
     """
     (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
-    return (_any_decay if decays(problem) else _no_decay)(t, w1, w2, problem).w
+    return _core(w1, w2, problem)(t, w1, w2, problem).w
+
+
+def _core(w1, w2, problem: Problem):
+    """The cheapest program that serves what is concretely known of the arrays."""
+    if not decays(problem):
+        return _no_decay
+    return _balanced_decay if balanced(w1, w2) else _any_decay
+
+
+def balanced(w1, w2) -> bool:
+    """Whether all weights are known to be equal in size; no derivative is taken in them."""
+    if checks.is_traced(w1) or checks.is_traced(w2):
+        return False
+    with jax.ensure_compile_time_eval():
+        return bool(jnp.all(jnp.abs(w1) == jnp.abs(w2)))
 
 
 def decays(problem: Problem) -> bool:
-    """Whether decay may be non-zero somewhere; False picks the cheaper program."""
+    """Whether decay may be non-zero somewhere."""
     if checks.is_traced(problem.decay):
         return True
     with jax.ensure_compile_time_eval():
@@ -103,6 +119,14 @@ def decays(problem: Problem) -> bool:
 def _no_decay(t, w1, w2, problem):
     state = flow(t, w1, w2, problem.eigenvalue, problem.noise, problem.learning_rate)
     return _poisoned(state, t, problem)
+
+
+@jax.jit
+def _balanced_decay(t, w1, w2, problem):
+    arrays = jnp.broadcast_arrays(
+        *(t, w1, w2, problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate)
+    )
+    return _poisoned(flow_balanced(*arrays), t, problem)
 
 
 @jax.jit

@@ -6,8 +6,9 @@ from jax.typing import ArrayLike
 
 from lindae_jax import checks
 from lindae_jax.problem import Problem
-from lindae_jax.theory.decay import flow_with_decay, log1p_ratio, rest_time
-from lindae_jax.theory.solution import decays
+from lindae_jax.theory.decay import flow_with_decay, rest_time
+from lindae_jax.theory.growth import log1p_ratio
+from lindae_jax.theory.solution import balanced, decays
 
 
 def time_to_mapping(target: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax.Array:
@@ -45,7 +46,9 @@ def time_to_mapping(target: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Pr
     """
     rules = {"target": "not_nan"}
     (target, w1, w2), problem = checks.door(problem, rules, target=target, w1=w1, w2=w2)
-    core = _any_decay if decays(problem) else _no_decay
+    core = _no_decay
+    if decays(problem):
+        core = _balanced_decay if balanced(w1, w2) else _any_decay
     return core(target, w1, w2, problem)
 
 
@@ -56,11 +59,17 @@ def _no_decay(target, w1, w2, problem):
 
 
 @jax.jit
+def _balanced_decay(target, w1, w2, problem):
+    target, w1, w2, problem = _broadcast(target, w1, w2, problem)
+    return _finished(_balanced(target, w1, w2, problem), target, w1, w2, problem)
+
+
+@jax.jit
 def _any_decay(target, w1, w2, problem):
     target, w1, w2, problem = _broadcast(target, w1, w2, problem)
-    balanced = _balanced(target, w1, w2, problem)
+    formula = _balanced(target, w1, w2, problem)
     general = _bracketed(target, w1, w2, problem)
-    time = jnp.where((w1 == w2) | (w1 == -w2), balanced, general)
+    time = jnp.where(jnp.abs(w1) == jnp.abs(w2), formula, general)
     time = jnp.where(problem.decay == 0, _without_decay(target, w1, w2, problem), time)
     return _finished(time, target, w1, w2, problem)
 
