@@ -84,7 +84,7 @@ def load(
         raise checks.mistake(
             f"num_samples must be at most the rows of split {split!r} of {name}",
             f"{num_samples} of {stop - start} rows",
-            "Ask for fewer, or for split='all'.",
+            "Ask for fewer, or for another split.",
         )
     return read(start, stop if num_samples is None else start + num_samples)
 

@@ -191,8 +191,13 @@ def _bracketed(target, w1, w2, problem):
     time = _bracket(*still((target, w1, w2, problem)))
     reached = jnp.isfinite(time)
     time = jnp.where(reached, time, 1)
-    for _ in range(_NUM_NEWTON):
-        time = _newton(still(time), target, w1, w2, problem)
+
+    def polish(_, time):
+        return _newton(time, *still((target, w1, w2, problem)))
+
+    time = still(jax.lax.fori_loop(0, _NUM_NEWTON - 1, polish, time))
+    # Only the last step is differentiated.
+    time = _newton(time, target, w1, w2, problem)
     return jnp.where(reached, time, jnp.inf)
 
 
@@ -207,10 +212,15 @@ def _newton(time, target, w1, w2, problem):
 
 
 def _mapping_and_slope(time, w1, w2, problem):
-    lam, a, gamma = problem.eigenvalue, problem.eigenvalue + problem.noise, problem.decay
     one = jnp.ones_like(time)
-    x1, x2, w = flow_with_decay(time, w1, w2, lam, problem.noise, gamma, one)
-    return w, (lam - a * w) * (x1 * x1 + x2 * x2) - 2 * gamma * w
+    x1, x2, w = flow_with_decay(time, w1, w2, problem.eigenvalue, problem.noise, problem.decay, one)
+    return w, _slope(x1, x2, w, problem)
+
+
+def _slope(w1, w2, w, problem):
+    """dw/dt' = (lambda - (lambda + epsilon) w)(w1^2 + w2^2) - 2 gamma w."""
+    pull = problem.eigenvalue - (problem.eigenvalue + problem.noise) * w
+    return pull * (w1 * w1 + w2 * w2) - 2 * problem.decay * w
 
 
 def _bracket(target, w1, w2, problem):
@@ -219,15 +229,16 @@ def _bracket(target, w1, w2, problem):
     # Earlier than this the mapping moves less than the last bit of a weight.
     early = late * float(jnp.finfo(target.dtype).max) ** -0.6
     num_halvings = 42 if target.dtype == jnp.float64 else 28
-    zero = jnp.zeros_like(target)
-    w_start, slope = _mapping_and_slope(zero, w1, w2, problem)
+    w_start = w1 * w2
+    slope = _slope(w1, w2, w_start, problem)
 
     def before_turn(time):
         return _mapping_and_slope(time, w1, w2, problem)[1] * slope > 0
 
     turn = _last(before_turn, early, late, num_halvings)
-    w_turn, _ = _mapping_and_slope(turn, w1, w2, problem)
-    w_late, _ = _mapping_and_slope(late, w1, w2, problem)
+    w_turn, w_late = jax.vmap(lambda time: _mapping_and_slope(time, w1, w2, problem)[0])(
+        jnp.stack([turn, late])
+    )
 
     def crosses(start, end):
         return (target - start) * (end - target) >= 0

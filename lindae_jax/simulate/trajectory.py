@@ -1,0 +1,192 @@
+"""The result of gradient descent: saves, their schedule, status."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lindae_jax import checks
+
+OK = 0
+DIVERGED = 1
+INVALID_INPUT = 2
+NOT_RUN = 3
+
+_MESSAGES = {
+    OK: "OK: every weight is finite at the last save (not a claim of convergence).",
+    DIVERGED: "Diverged: a weight is not finite at the last save; try a smaller learning rate.",
+    INVALID_INPUT: (
+        "Invalid input, found while tracing: eigenvalue, noise and decay must be finite and >= 0, "
+        "the learning rate finite and > 0; the weights are NaN."
+    ),
+    NOT_RUN: "Not run yet.",
+}
+
+State = TypeVar("State")
+
+
+class Trajectory(NamedTuple):
+    """What gradient descent left behind at the steps saved.
+
+    Without `observe`, `w1` and `w2` have all saves and `observed` is None. With
+    it, `step` and `observed` have all saves, and `w1`, `w2` one row: that of
+    the last step.
+    """
+
+    step: Any
+    """int32 (saves,), in epochs = steps of gradient descent; the last is num_steps."""
+    w1: Any
+    """(saves, ...) or, with `observe`, (1, ...)."""
+    w2: Any
+    """(saves, ...) or, with `observe`, (1, ...)."""
+    status: Any
+    """int8 (...), by member: OK, DIVERGED or INVALID_INPUT; see `status_message`."""
+    observed: Any
+    """None, or what `observe` returned, each leaf with a leading axis (saves,)."""
+
+
+def status_message(code: int) -> str:
+    """A status code in words.
+
+    Parameters
+    ----------
+    code : int
+        An entry of `Trajectory.status`.
+
+    Raises
+    ------
+    ValueError
+        For a code that does not exist.
+    """
+    number = checks.count("code", code)
+    if number not in _MESSAGES:
+        raise checks.mistake(
+            "code must be a status", number, f"Those that exist: {sorted(_MESSAGES)}."
+        )
+    return _MESSAGES[number]
+
+
+def raise_on_divergence(trajectory: Trajectory) -> None:
+    """Raise unless every member of a trajectory is OK; for use on the host.
+
+    Raises
+    ------
+    ValueError
+        If a member had invalid input, or if the trajectory is traced.
+    FloatingPointError
+        If a member diverged (and none was invalid).
+    """
+    if checks.is_traced(trajectory.status):
+        raise checks.mistake(
+            "raise_on_divergence works on results, outside jit and vmap",
+            "a traced status",
+            "Return the trajectory and look at it there, or carry its status along.",
+        )
+    status = np.asarray(trajectory.status)
+    for code, error in ((INVALID_INPUT, ValueError), (DIVERGED, FloatingPointError)):
+        bad = status == code
+        if bad.any():
+            first = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise error(
+                f"{bad.sum()} of {bad.size} members, the first at index {first}: "
+                f"{status_message(code)}"
+            )
+
+
+# --- schedule ---------------------------------------------------------------
+
+
+def schedule(num_steps: int, save_every: int | None, save_steps: Sequence[int] | None) -> jax.Array:
+    """The steps to save, int32 (saves,); the last is always num_steps."""
+    remedy = "Steps are counted in int32; continue a longer run from its last weights."
+    total = checks.count("num_steps", num_steps)
+    if total > np.iinfo(np.int32).max:
+        raise checks.mistake("num_steps must be below 2^31", total, remedy)
+    if save_every is not None and save_steps is not None:
+        raise checks.mistake(
+            "save_every and save_steps exclude each other",
+            f"save_every = {save_every}, save_steps of length {len(save_steps)}",
+            "Pass one of them.",
+        )
+    if save_every is not None:
+        steps = list(range(0, total, checks.count("save_every", save_every, 1)))
+    else:
+        steps = _listed(total, () if save_steps is None else save_steps)
+    return jnp.asarray([s for s in steps if s != total] + [total], jnp.int32)
+
+
+def _listed(total: int, save_steps: Sequence[int]) -> list[int]:
+    remedy = "Pass a strictly increasing tuple of Python ints; num_steps itself may be left out."
+    if checks.is_traced(save_steps) or not hasattr(save_steps, "__iter__"):
+        raise checks.mistake("save_steps must be a tuple of integers", repr(save_steps), remedy)
+    steps = [checks.count("an entry of save_steps", s) for s in save_steps]
+    if any(b <= a for a, b in itertools.pairwise(steps)) or max(steps, default=0) > total:
+        raise checks.mistake(
+            f"save_steps must increase strictly within [0, num_steps = {total}]",
+            f"{tuple(steps)}"[:80],
+            remedy,
+        )
+    return steps
+
+
+# --- the loop over saves ------------------------------------------------------
+
+
+def follow(
+    advance: Callable[[State, jax.Array], State],
+    read: Callable[[State], tuple[jax.Array, jax.Array]],
+    state: State,
+    steps: jax.Array,
+    observe: Callable[..., Any] | None,
+) -> tuple[jax.Array, jax.Array, Any]:
+    """Advance a state from save to save.
+
+    The number of steps between two saves is a traced bound of one inner loop,
+    so that neither the schedule nor the number of steps changes the code that
+    takes a step: runs cut anywhere are bitwise the same as one run.
+
+    Parameters
+    ----------
+    advance : function
+        (state, number of steps) -> state.
+    read : function
+        state -> (w1, w2).
+    observe : function or None
+        (step, w1, w2) -> pytree, in place of the weights.
+
+    Returns
+    -------
+    w1, w2, observed
+        As in `Trajectory`.
+    """
+
+    def segment(carry: tuple[State, jax.Array], step: jax.Array) -> tuple[Any, Any]:
+        state, reached = carry
+        state = advance(state, step - reached)
+        weights = read(state)
+        return (state, step), weights if observe is None else observe(step, *weights)
+
+    (state, _), rows = jax.lax.scan(segment, (state, jnp.int32(0)), steps)
+    if observe is None:
+        return *rows, None
+    w1, w2 = read(state)
+    return w1[None], w2[None], rows
+
+
+def check_observe(observe: Any) -> None:
+    """`observe` is a function, and a static argument of the compiled core."""
+    if observe is not None and not callable(observe):
+        raise checks.mistake(
+            "observe must be a function (step, w1, w2, problem) -> arrays",
+            type(observe).__name__,
+            "Define one at the top of a module: each new function object compiles anew.",
+        )
+
+
+def status(good: jax.Array, finite: jax.Array) -> jax.Array:
+    """Status codes from the masks of valid problems and of finite weights."""
+    reached = jnp.where(finite, OK, DIVERGED)
+    return jnp.where(good, reached, INVALID_INPUT).astype(jnp.int8)
