@@ -1,5 +1,7 @@
 """First-passage times of the mapping."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -67,10 +69,10 @@ def _balanced_decay(target, w1, w2, problem):
 @jax.jit
 def _any_decay(target, w1, w2, problem):
     target, w1, w2, problem = _broadcast(target, w1, w2, problem)
-    formula = _balanced(target, w1, w2, problem)
-    general = _bracketed(target, w1, w2, problem)
-    time = jnp.where(jnp.abs(w1) == jnp.abs(w2), formula, general)
-    time = jnp.where(problem.decay == 0, _without_decay(target, w1, w2, problem), time)
+    closed = _without_decay(target, w1, w2, problem)
+    general = _bracketed(target, w1, w2, problem, closed)
+    even = (jnp.abs(w1) == jnp.abs(w2)) & (problem.decay > 0)
+    time = jnp.where(even, _balanced(target, w1, w2, problem), general)
     return _finished(time, target, w1, w2, problem)
 
 
@@ -83,7 +85,10 @@ def _broadcast(target, w1, w2, problem):
 
 def _finished(time, target, w1, w2, problem):
     """From the flow's time t' to epochs, with the cases decided by comparison."""
-    time = jnp.where(target == w1 * w2, 0, time / problem.learning_rate)
+    time = jnp.where(target == w1 * w2, 0, time)
+    reached = jnp.isfinite(time)
+    # The division is kept from infinity, whose derivative would be NaN.
+    time = jnp.where(reached, jnp.where(reached, time, 0) / problem.learning_rate, jnp.inf)
     good = checks.valid(problem) & jnp.isfinite(w1) & jnp.isfinite(w2) & ~jnp.isnan(target)
     return jnp.where(good, time, jnp.nan)
 
@@ -185,20 +190,26 @@ def _balanced(target, w1, w2, problem):
 _NUM_NEWTON = 3
 
 
-def _bracketed(target, w1, w2, problem):
-    """t' with decay from unbalanced weights."""
+def _bracketed(target, w1, w2, problem, closed):
+    """t' from unbalanced weights; `closed` is the value where decay is zero.
+
+    There only the derivative in decay is taken from here.
+    """
     still = jax.lax.stop_gradient
-    time = _bracket(*still((target, w1, w2, problem)))
+    zero = problem.decay == 0
+    held = still((target, w1, w2, problem))
+    time = jnp.where(zero, still(closed), _bracket(*held))
     reached = jnp.isfinite(time)
     time = jnp.where(reached, time, 1)
+    time = jax.lax.fori_loop(0, _NUM_NEWTON - 1, lambda _, time: _newton(time, *held), time)
 
-    def polish(_, time):
-        return _newton(time, *still((target, w1, w2, problem)))
-
-    time = still(jax.lax.fori_loop(0, _NUM_NEWTON - 1, polish, time))
     # Only the last step is differentiated.
-    time = _newton(time, target, w1, w2, problem)
-    return jnp.where(reached, time, jnp.inf)
+    free = (target, w1, w2, problem)
+    x, v1, v2, fields = jax.tree.map(lambda y, z: jnp.where(zero, y, z), held, free)
+    fields = dataclasses.replace(fields, decay=problem.decay)
+    step = _newton(still(time), x, v1, v2, fields)
+    sharp = jnp.where(zero & reached, closed, 0) + (step - still(step))
+    return jnp.where(reached, jnp.where(zero, sharp, step), jnp.inf)
 
 
 def _newton(time, target, w1, w2, problem):
