@@ -1,8 +1,10 @@
 """What every public door checks, with the dtype rule."""
 
+import contextlib
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -130,9 +132,19 @@ def _as_numbers(name: str, x: Any) -> np.ndarray:
     return array
 
 
+def _as_double(x: int | float) -> np.float64:
+    try:
+        return np.float64(x)
+    except OverflowError:
+        # Python's integers know no largest: beyond the range they are infinite.
+        return np.float64(np.inf if x > 0 else -np.inf)
+
+
 def _cast(x: Any, dtype: np.dtype) -> jax.Array:
     if isinstance(x, list | tuple):
         x = np.asarray(x)
+    elif isinstance(x, int | float):
+        x = _as_double(x)
     if isinstance(x, np.ndarray | np.generic) and x.dtype != dtype:
         # Host arrays are cast on the host: float64 input must not be put on
         # the device in a wider type than the call asks for.
@@ -222,6 +234,36 @@ def count(name: str, value: Any, minimum: int = 0) -> int:
     return number
 
 
+# --- keys and paths ---------------------------------------------------------
+
+
+def key(x: Any) -> None:
+    """Raise unless x is one key of jax.random, of the new kind or the old."""
+    dtype = getattr(x, "dtype", None)
+    single = False
+    if dtype == np.uint32:
+        with contextlib.suppress(TypeError, ValueError):
+            single = jax.random.wrap_key_data(x).shape == ()
+    elif dtype is not None:
+        single = jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key) and x.shape == ()
+    if not single:
+        raise mistake(
+            "key must be one jax.random key",
+            f"{type(x).__name__}" if dtype is None else f"{dtype} of shape {x.shape}",
+            "Make one with jax.random.key(0).",
+        )
+
+
+def path(name: str, x: Any) -> Path:
+    """A path given as such or as text."""
+    try:
+        return Path(x)
+    except TypeError:
+        raise mistake(
+            f"{name} must be text or a pathlib.Path", repr(x)[:60], "Name a file or folder."
+        ) from None
+
+
 # --- data matrices ----------------------------------------------------------
 
 
@@ -258,20 +300,24 @@ def finite_rows(name: str, x: np.ndarray) -> None:
 # --- the doors --------------------------------------------------------------
 
 
-def cast(named: dict[str, Any], problem: Problem | None = None) -> tuple[dict, Problem | None]:
+# None would not do: it is what a caller may have passed by mistake.
+_NO_PROBLEM = Problem(None)
+
+
+def cast(named: dict[str, Any], problem: Problem = _NO_PROBLEM) -> tuple[dict, Problem]:
     """Bring every input of a call, problem included, to one strong dtype."""
-    if problem is not None and not isinstance(problem, Problem):
+    if not isinstance(problem, Problem):
         raise mistake(
             "problem must be a lindae_jax.Problem",
             type(problem).__name__,
             "Build one with Problem(eigenvalue, noise, decay, learning_rate).",
         )
-    fields = {} if problem is None else {n: getattr(problem, n) for n in PROBLEM_RULES}
+    fields = {n: getattr(problem, n) for n in PROBLEM_RULES if problem is not _NO_PROBLEM}
     dtype = result_dtype({**named, **fields})
     arrays = {n: _cast(x, dtype) for n, x in named.items()}
-    return arrays, None if problem is None else Problem(
-        **{n: _cast(x, dtype) for n, x in fields.items()}
-    )
+    if not fields:
+        return arrays, problem
+    return arrays, Problem(**{n: _cast(x, dtype) for n, x in fields.items()})
 
 
 def door(
@@ -301,7 +347,6 @@ def door(
         Bad value, unsupported dtype, shapes that do not broadcast.
     """
     arrays, cast_problem = cast(named, problem)
-    assert cast_problem is not None
     fields = {n: getattr(cast_problem, n) for n in PROBLEM_RULES}
     broadcast({**arrays, **fields})
     checked = {n: (arrays[n], rule) for n, rule in (rules or {}).items()}
@@ -339,7 +384,6 @@ def matrix_door(
         or the eigenvalues, batch shapes that do not broadcast.
     """
     arrays, cast_problem = cast(named, problem)
-    assert cast_problem is not None
     fields = {n: getattr(cast_problem, n) for n in PROBLEM_RULES}
     _check_matrices(arrays, fields["eigenvalue"].shape)
     batch = broadcast(

@@ -342,7 +342,8 @@ def _reader(tyro: Any, annotation: Any) -> tuple[Any, ...]:
 
 def _parser_message(text: str) -> str:
     """What is wrong, out of the box that the parser draws around it."""
-    bare = re.sub("[\u2500-\u257f]", " ", text)
+    # Where the terminal knows no lines, they are rows of hyphens.
+    bare = re.sub("[\u2500-\u257f]|-{3,}", " ", text)
     title, *lines = [line.strip() for line in bare.splitlines() if line.strip()] or ["Cannot parse"]
     # Below what is wrong comes help on the option, or on how to get help.
     body = itertools.takewhile(lambda line: " helptext" not in line, lines)

@@ -74,12 +74,18 @@ def load(
     """
     if num_samples is not None:
         num_samples = checks.count("num_samples", num_samples, 1)
-    if split not in ("train", "held_out", "all"):
+    if not isinstance(split, str) or split not in ("train", "held_out", "all"):
         raise checks.mistake(
             "split must be 'train', 'held_out' or 'all'", repr(split), "Name one of them."
         )
-    num_rows, read = _open(name, None if root is None else Path(root))
+    num_rows, read = _open(name, None if root is None else checks.path("root", root))
     start, stop = _bounds(num_rows, split)
+    if start == stop:
+        raise checks.mistake(
+            f"split {split!r} of {name} must have rows",
+            f"0 rows of {num_rows}",
+            "Load another split.",
+        )
     if stop - start < (num_samples or 1):
         raise checks.mistake(
             f"num_samples must be at most the rows of split {split!r} of {name}",

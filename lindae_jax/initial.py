@@ -150,8 +150,9 @@ def _seed(seed: Any) -> jax.Array:
     """Seeds as integers, checked on the host where they are concrete."""
     remedy = "Pass integers from 0 to 2^32 - 1."
     if not checks.is_traced(seed):
-        host = np.asarray(seed)
-        if host.dtype.kind not in "iu":
+        host = _on_host(seed)
+        # Integers that no integer type holds are objects to NumPy.
+        if host.dtype.kind not in "iu" and not all(type(s) is int for s in host.flat):
             raise checks.mistake("seed must be an integer", f"{seed!r}"[:60], remedy)
         bad = (host < 0) | (host > np.uint32(0xFFFFFFFF))
         if bad.any():
@@ -160,6 +161,13 @@ def _seed(seed: Any) -> jax.Array:
     if not jnp.issubdtype(seed.dtype, jnp.integer):
         raise checks.mistake("seed must be an integer", f"dtype {seed.dtype}", remedy)
     return seed
+
+
+def _on_host(seed: Any) -> np.ndarray:
+    try:
+        return np.asarray(seed)
+    except (TypeError, ValueError):
+        return np.asarray(None)  # a ragged list, or a key of jax.random
 
 
 # --- cores ------------------------------------------------------------------

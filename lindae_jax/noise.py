@@ -55,7 +55,8 @@ class Gaussian:
         ------
         ValueError
             `std` negative or not finite, or not broadcastable to `shape`;
-            unsupported `dtype`.
+            `key` not a key; `shape` not a tuple of integers >= 0; unsupported
+            `dtype`.
         """
         return _sample(jax.random.normal, "std", self.std, key, shape, dtype)
 
@@ -122,6 +123,9 @@ def _sample(
 ) -> jax.Array:
     dtype = checks.requested_dtype(dtype)
     parameter = jnp.asarray(_checked(name, value), dtype)
+    checks.key(key)
+    if not isinstance(shape, tuple | list):
+        raise checks.mistake("shape must be a tuple", repr(shape), "Write (n,) for n values.")
     shape = tuple(checks.count("each length in shape", n) for n in shape)
     if checks.broadcast({name: parameter, "shape": shape}) != shape:
         raise checks.mistake(

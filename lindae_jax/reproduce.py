@@ -1,5 +1,6 @@
 """Theory beside training on real data: three autoencoders from one start."""
 
+import contextlib
 import dataclasses
 import functools
 import importlib.metadata
@@ -12,7 +13,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -276,8 +276,9 @@ def reproduce(
     Raises
     ------
     ValueError
-        A value outside the ranges above, data that cannot be had or used, an
-        `out` that cannot be written: before anything is trained or written.
+        A value outside the ranges above, a count of 2^31 or more, data that
+        cannot be had or used, an `out` that cannot be written: before anything
+        is trained or written.
     ImportError
         A library of an extra is missing.
     FloatingPointError
@@ -351,7 +352,7 @@ def prepare(
     counts = {"num_samples": num_samples, "hidden": hidden, "num_steps": num_steps}
     levels = {"noise": noise, "decay": decay}
     scales = {"learning_rate": learning_rate, "init_std": init_std}
-    given: dict[str, Any] = {"init": _init(init), "seed": _seed(seed), "float64": bool(float64)}
+    given: dict[str, Any] = {"init": _init(init), "seed": _seed(seed), "float64": _flag(float64)}
     given |= {name: _count(name, value) for name, value in counts.items() if value is not None}
     given |= {name: _number(name, value) for name, value in levels.items() if value is not None}
     given |= {name: _positive(name, value) for name, value in scales.items() if value is not None}
@@ -361,7 +362,7 @@ def prepare(
     given |= {"data": str(data), "root": None if root is None else str(root)}
     if root is not None and data == "digits":
         raise checks.mistake(
-            "root goes with other data than digits", repr(root), "Name the data set, as in mnist."
+            "root goes with other data than digits", f"{root}", "Name the data set, as in mnist."
         )
     chosen = DEFAULTS["any"] | DEFAULTS.get(given["data"], {}) | given
     x = load(data, root, num_samples=chosen.get("num_samples"), split=chosen["split"])
@@ -407,19 +408,23 @@ def _within_reach(settings: Settings, asked: bool) -> Settings:
 
 
 def _count(name: str, value: Any) -> int:
+    remedy = "Leave it out for the default."
     try:
-        return checks.count(name, value, 1)
+        number = checks.count(name, value, 1)
     except ValueError:
-        raise checks.mistake(
-            f"{name} must be a whole number >= 1", repr(value), "Leave it out for the default."
-        ) from None
+        raise checks.mistake(f"{name} must be a whole number >= 1", repr(value), remedy) from None
+    if number >= 2**31:
+        raise checks.mistake(f"{name} must be below 2^31", number, remedy)
+    return number
 
 
 def _number(name: str, value: Any, least: str = ">= 0") -> float:
     good = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    held = math.nan
     # What float32 cannot hold would become 0 or infinity on its way.
-    with np.errstate(over="ignore"):
-        held = float(np.float32(value)) if good else math.nan
+    with np.errstate(over="ignore"), contextlib.suppress(OverflowError):
+        if good:
+            held = float(np.float32(value))
     if not (0 < held < math.inf or (held == 0 and least == ">= 0")):
         raise checks.mistake(
             f"{name} must be a finite number {least}", repr(value), "Leave it out for the default."
@@ -431,7 +436,7 @@ _positive = functools.partial(_number, least="> 0")
 
 
 def _init(value: Any) -> str:
-    if value not in ("small", "aligned"):
+    if not isinstance(value, str) or value not in ("small", "aligned"):
         raise checks.mistake("init must be small or aligned", repr(value), "Name one of them.")
     return value
 
@@ -446,6 +451,12 @@ def _seed(value: Any) -> int:
             "seed must be a whole number in [0, 2^32)", repr(value), "Pass for instance 0."
         )
     return seed
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool):
+        raise checks.mistake("float64 must be True or False", repr(value)[:60], "Pass a bool.")
+    return bool(value)
 
 
 def _directions(value: Sequence[int] | str) -> tuple[int, ...]:
@@ -637,7 +648,7 @@ def _segments(num_steps: int) -> Iterator[int]:
 
 def _bar(num_steps: int, progress: bool) -> Any:
     if not progress:
-        return nullcontext()
+        return contextlib.nullcontext()
     try:
         from tqdm import tqdm
     except ImportError as error:
@@ -801,13 +812,14 @@ def check_out(out: str | os.PathLike) -> None:
     Raises
     ------
     ValueError
-        The folder cannot be made or written, or the disk is full.
+        `out` is not a path; the folder cannot be made or written; the disk is
+        full.
     ImportError
         matplotlib is missing.
     """
     with plot.settings():
         pass
-    folder, made = Path(out), []
+    folder, made = checks.path("out", out), []
     remedy = "Name another folder."
     try:
         made = _make(folder)

@@ -204,9 +204,13 @@ class Spectrum:
         Raises
         ------
         ValueError
-            The folder does not exist.
+            The folder does not exist, or the path is one.
+        OSError
+            Writing failed; then what was there is left as it was.
         """
-        target = Path(path)
+        target = checks.path("path", path)
+        if target.is_dir():
+            raise checks.mistake("path must be that of a file", f"{target}", "Add a file's name.")
         if not target.parent.is_dir():
             raise checks.mistake(
                 "path must lie in an existing folder", f"{target}", "Make the folder first."
@@ -247,10 +251,11 @@ class Spectrum:
             No such file, or not a whole and consistent spectrum; the message
             names the file and what is wrong with it.
         """
-        content = _read(Path(path))
+        source = checks.path("path", path)
+        content = _read(source)
         wrong = _inconsistency(content)
         if wrong:
-            raise _foreign(Path(path), wrong)
+            raise _foreign(source, wrong)
         dtype = jax.dtypes.canonicalize_dtype(content["eigenvalues"].dtype)
         return cls(
             jnp.asarray(content["eigenvalues"], dtype),

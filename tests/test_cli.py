@@ -140,43 +140,6 @@ def test_all_options_reach_the_run(tmp_path):
 
 # --- mistakes -----------------------------------------------------------------
 
-MISTAKES = [
-    ("", "Missing subcommand"),
-    ("bogus", "bogus"),
-    ("reproduce bogus", "bogus"),
-    ("reproduce --bogus 3", "--bogus"),
-    ("reproduce --hidden", "--hidden"),
-    ("reproduce --hidden x", "--hidden: it must be a whole number, not 'x'"),
-    ("reproduce --noise x", "--noise: it must be a number, not 'x'"),
-    ("reproduce --init large", "'large'"),
-    ("reproduce --float64 3", "3"),
-    ("reproduce --hidden 0", "--hidden must be a whole number >= 1; got 0"),
-    ("reproduce --samples 0", "--samples must be a whole number >= 1; got 0"),
-    ("reproduce --samples 9999", "got 9999 of 1497 rows"),
-    ("reproduce --steps -1", "--steps must be a whole number >= 1; got -1"),
-    ("reproduce --noise -1", "--noise must be a finite number >= 0; got -1"),
-    ("reproduce --decay nan", "--decay must be a finite number >= 0; got nan"),
-    ("reproduce --learning-rate 0", "--learning-rate must be a finite number > 0; got 0"),
-    ("reproduce --init-std 0", "--init-std must be a finite number > 0; got 0"),
-    ("reproduce --seed -1", "--seed must be a whole number in [0, 2^32); got -1"),
-    ("reproduce --directions 0", "--directions must be different whole numbers >= 1; got '0'"),
-    ("reproduce --directions 1,40", "--directions must be at most min(hidden, inputs) = 32"),
-    ("reproduce --data nothing", "--data must be 'digits'"),
-    ("reproduce --data none.npy", "none.npy"),
-    ("reproduce --data mnist --root .", "and pass --root DIR"),
-    ("reproduce --data cifar10 --root .", "--root must hold CIFAR-10's binary version"),
-    ("reproduce --out /dev/null/x", "--out must be a folder one can write; got /dev/null/x"),
-]
-
-
-@pytest.mark.parametrize(("line", "message"), MISTAKES, ids=[line for line, _ in MISTAKES])
-def test_a_mistake_ends_with_one_line_and_code_2(capsys, tmp_path, line, message):
-    assert cli.main(line.split()) == 2
-    captured = capsys.readouterr()
-    assert message in one_line(captured)
-    assert captured.out == ""
-    assert not any(tmp_path.iterdir())
-
 
 @pytest.mark.parametrize(
     ("module", "extra"), [("tyro", "cli"), ("matplotlib.style", "plot"), ("tqdm", "cli")]

@@ -404,31 +404,7 @@ def test_an_archive_of_something_else_is_named(tmp_path):
         data.load(path)
 
 
-# --- mistakes ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "options", "message"),
-    [
-        (("imagenet",), {}, "name must be 'digits', 'mnist', 'cifar10' or .*; got 'imagenet'"),
-        (("MNIST",), {}, "name must be 'digits', .*; got 'MNIST'"),
-        (("x.csv",), {}, "name must be 'digits', .*; got 'x.csv'"),
-        ((None,), {}, "name must be 'digits', .*; got None"),
-        ((np.ones((2, 2)),), {}, "name must be 'digits'"),
-        (("nowhere.npy",), {}, "name must be a file; got nowhere.npy"),
-        (("nowhere.npz", "folder"), {}, "name must be a file; got folder/nowhere.npz"),
-        (("digits",), {"split": "test"}, "split must be 'train', 'held_out' or 'all'; got 'test'"),
-        (("digits",), {"split": None}, "split must be"),
-        (("digits",), {"num_samples": 0}, "num_samples must be an integer >= 1; got 0"),
-        (("digits",), {"num_samples": 2.0}, "num_samples must be an integer >= 1; got 2.0"),
-        (("digits",), {"num_samples": 1498}, "'train' of digits; got 1498 of 1497 rows"),
-    ],
-)
-def test_mistakes_are_named(arguments, options, message):
-    with pytest.raises(ValueError, match=r"^num_samples|^split|^name"):
-        data.load(*arguments, **options)
-    with pytest.raises(ValueError, match=message):
-        data.load(*arguments, **options)
+# --- the real files ----------------------------------------------------------
 
 
 @pytest.mark.slow

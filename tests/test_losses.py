@@ -91,26 +91,3 @@ def test_invalid_member_is_nan_under_jit_in_value_and_derivative(dtype):
 def assert_only_first_is_finite(x):
     np.testing.assert_array_equal(np.isfinite(x), [True, False, False])
     assert np.isnan(x[1:]).all()
-
-
-@pytest.mark.parametrize(
-    ("w1", "w2", "problem", "message"),
-    [
-        (np.ones((2, 3)), np.ones((2, 3)), Problem(np.ones(3)), r"matrices .* in turn"),
-        (np.ones(3), np.ones(3), Problem(np.ones(3)), r"matrices .* in turn"),
-        (np.ones((2, 3)), np.ones((3, 2)), Problem(np.ones(2)), r"shape \(\.\.\., 3\)"),
-        (np.ones((2, 3)), np.ones((3, 2)), Problem(1.0), r"shape \(\.\.\., 3\)"),
-        (np.ones((2, 3)), np.ones((3, 2)), Problem(-np.ones(3)), "eigenvalue must be finite"),
-        (np.ones((4, 2, 3)), np.ones((3, 2)), Problem(np.ones(3), np.ones(5)), "broadcast"),
-    ],
-)
-def test_matrix_mistakes(w1, w2, problem, message):
-    with pytest.raises(ValueError, match=message):
-        matrix_loss(w1, w2, problem)
-
-
-def test_pair_mistakes():
-    with pytest.raises(ValueError, match="decay must be finite and >= 0"):
-        pair_loss(1.0, 1.0, Problem(1.0, decay=-1.0))
-    with pytest.raises(ValueError, match="broadcast"):
-        pair_loss(np.ones(2), np.ones(3), Problem(1.0))

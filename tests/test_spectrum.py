@@ -361,67 +361,7 @@ def test_other_files_are_refused(rng, tmp_path):
         Spectrum.load(path)
 
 
-# --- mistakes ----------------------------------------------------------------
-
-NAN, INF = float("nan"), float("inf")
-GOOD = np.eye(3)
-MISTAKES = [
-    (lambda: Spectrum.from_data(np.ones(3)), r"x must be 2-D.*shape \(3,\)"),
-    (lambda: Spectrum.from_data(np.ones((2, 2, 2))), r"x must be 2-D"),
-    (lambda: Spectrum.from_data(np.ones((0, 3))), r"x must have at least one row"),
-    (lambda: Spectrum.from_data(np.ones((3, 0))), r"x must have at least one row"),
-    (lambda: Spectrum.from_data([[1, 2], [3]]), r"x must be real numbers"),
-    (lambda: Spectrum.from_data(np.ones((2, 2), complex)), r"x must be real.*complex128"),
-    (lambda: Spectrum.from_data(np.ones((2, 2), bool)), r"x must be real.*bool"),
-    (lambda: Spectrum.from_data(np.ones((2, 2), np.float16)), r"x must be real.*float16"),
-    (lambda: Spectrum.from_data(np.array([["a"]])), r"x must be real"),
-    (lambda: Spectrum.from_data(None), r"x must be real"),
-    (lambda: Spectrum.from_data(np.array([[1.0, 2], [3, NAN]])), r"got nan at row 1, column 1"),
-    (lambda: Spectrum.from_data(np.array([[-INF, 2], [3, 4]])), r"got -inf at row 0, column 0"),
-    (lambda: Spectrum.from_data(np.array([[NAN, 2]]), center=True), r"got nan at row 0, column 0"),
-    (lambda: Spectrum.from_data(np.full((2, 2), 1e200)), r"an overflow\. Rescale the data"),
-    (
-        lambda: Spectrum.from_data(np.full((2, 2), 1e30, np.float32)),
-        r"representable in float32; got an overflow",
-    ),
-    (lambda: jax.jit(Spectrum.from_data)(GOOD), r"x must have concrete values"),
-    (
-        lambda: jax.jit(Spectrum.from_second_moment)(GOOD),
-        r"second_moment must have concrete values",
-    ),
-    (lambda: Spectrum.from_second_moment(np.ones((2, 3))), r"must be square.*\(2, 3\)"),
-    (lambda: Spectrum.from_second_moment(np.ones(3)), r"must be 2-D"),
-    (lambda: Spectrum.from_second_moment(np.ones((0, 0))), r"at least one row"),
-    (lambda: Spectrum.from_second_moment(GOOD * 1j), r"must be real"),
-    (
-        lambda: Spectrum.from_second_moment(np.array([[2.0, 1], [0.5, 2]])),
-        r"must be symmetric; got 1\.0 and 0\.5 at \(0, 1\)",
-    ),
-    (lambda: Spectrum.from_second_moment(np.diag([1, -0.1])), r"positive semi-definite.*-0\.1"),
-    (lambda: Spectrum.from_second_moment(-GOOD), r"positive semi-definite"),
-    (lambda: Spectrum.from_second_moment(GOOD * NAN), r"second_moment must be finite; got nan"),
-    (lambda: Spectrum.from_second_moment(GOOD, num_samples=0), r"num_samples must be an integer"),
-    (lambda: Spectrum.from_second_moment(GOOD, num_samples=2.0), r"num_samples must be an integer"),
-]
-
-
-@pytest.mark.parametrize(("call", "message"), MISTAKES)
-def test_mistakes_are_named(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
-@pytest.mark.parametrize("turn", ["rotate", "unrotate"])
-@pytest.mark.parametrize(
-    ("w1", "w2"),
-    [((3,), (3,)), ((2, 4), (4, 2)), ((2, 3), (3, 4)), ((3, 2), (2, 3)), ((2, 3), (3,))],
-)
-def test_weights_that_do_not_fit_are_named(turn, w1, w2):
-    s = Spectrum.from_second_moment(GOOD)
-    with pytest.raises(ValueError, match=r"w1 must be \(\.\.\., H, 3\) and w2 \(\.\.\., 3, H\)"):
-        getattr(s, turn)(np.ones(w1), np.ones(w2))
-    with pytest.raises(ValueError, match="w2 must be real numbers"):
-        getattr(s, turn)(np.ones((2, 3)), np.ones((3, 2), complex))
+# --- real data ---------------------------------------------------------------
 
 
 def exact_rank(matrix, prime=2**31 - 1):

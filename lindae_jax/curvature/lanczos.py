@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -111,20 +110,9 @@ def leading_eigenvalues(
             num_iterations,
             "There are 2 H D eigenvalues, and each iteration finds at most one.",
         )
-    _check_key(key)
+    checks.key(key)
     _matfree()
     return _leading(w1, w2, problem, key, batch, num, num_iterations)
-
-
-def _check_key(key: Any) -> None:
-    dtype = getattr(key, "dtype", None)
-    typed = dtype is not None and jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
-    if not (typed and key.shape == ()) and not (dtype == jnp.uint32 and key.ndim == 1):
-        raise checks.mistake(
-            "key must be one jax.random key",
-            f"{type(key).__name__}" if dtype is None else f"{dtype} of shape {key.shape}",
-            "Make one with jax.random.key(0).",
-        )
 
 
 def _matfree() -> ModuleType:

@@ -72,16 +72,26 @@ def status_message(code: int) -> str:
 def raise_on_divergence(trajectory: Trajectory) -> None:
     """Raise unless every member of a trajectory is OK; for use on the host.
 
+    Parameters
+    ----------
+    trajectory : Trajectory
+
     Raises
     ------
     ValueError
-        If a member had invalid input, or if the trajectory is traced.
+        If a member had invalid input, or if it is traced, or no Trajectory.
     FloatingPointError
         If a member diverged (and none was invalid).
     """
+    if not isinstance(trajectory, Trajectory):
+        raise checks.mistake(
+            "trajectory must be a Trajectory",
+            type(trajectory).__name__,
+            "Pass what simulate_pairs or simulate_matrices returned.",
+        )
     if checks.is_traced(trajectory.status):
         raise checks.mistake(
-            "raise_on_divergence works on results, outside jit and vmap",
+            "trajectory must have concrete values, outside jit and vmap",
             "a traced status",
             "Return the trajectory and look at it there, or carry its status along.",
         )
@@ -108,7 +118,7 @@ def schedule(num_steps: int, save_every: int | None, save_steps: Sequence[int] |
     if save_every is not None and save_steps is not None:
         raise checks.mistake(
             "save_every and save_steps exclude each other",
-            f"save_every = {save_every}, save_steps of length {len(save_steps)}",
+            f"save_every = {save_every!r} and save_steps = {save_steps!r}"[:80],
             "Pass one of them.",
         )
     if save_every is not None:
@@ -120,7 +130,7 @@ def schedule(num_steps: int, save_every: int | None, save_steps: Sequence[int] |
 
 def _listed(total: int, save_steps: Sequence[int]) -> list[int]:
     remedy = "Pass a strictly increasing tuple of Python ints; num_steps itself may be left out."
-    if checks.is_traced(save_steps) or not hasattr(save_steps, "__iter__"):
+    if checks.is_traced(save_steps) or not _iterates(save_steps):
         raise checks.mistake("save_steps must be a tuple of integers", repr(save_steps), remedy)
     steps = [checks.count("an entry of save_steps", s) for s in save_steps]
     if any(b <= a for a, b in itertools.pairwise(steps)) or max(steps, default=0) > total:
@@ -130,6 +140,14 @@ def _listed(total: int, save_steps: Sequence[int]) -> list[int]:
             remedy,
         )
     return steps
+
+
+def _iterates(x: Any) -> bool:
+    try:
+        iter(x)
+    except TypeError:  # arrays without axes have an __iter__ too
+        return False
+    return True
 
 
 # --- the loop over saves ------------------------------------------------------

@@ -194,20 +194,3 @@ def test_sensitivities_are_difference_quotients(rng, hidden):
     )
     # Truncation h^2 and rounding eps / h, both near 1e-10.
     np.testing.assert_allclose(slope, (up - down) / (2 * h), rtol=0, atol=1e-8)
-
-
-@pytest.mark.both
-@pytest.mark.parametrize(
-    ("w1", "w2", "eigenvalue", "message"),
-    [
-        (np.ones((2, 3)), np.ones((2, 3)), np.ones(3), "in turn; got w1 .2, 3., w2 .2, 3."),
-        (np.ones(3), np.ones(3), np.ones(3), "in turn"),
-        (1.0, 1.0, 1.0, "in turn"),
-        (np.ones((2, 3)), np.ones((3, 2)), np.ones(2), "eigenvalue must have shape"),
-        (np.ones((2, 3)), np.ones((3, 2)), 1.0, "eigenvalue must have shape"),
-        (np.ones((4, 2, 3)), np.ones((5, 3, 2)), np.ones(3), "broadcast together"),
-    ],
-)
-def test_mistakes_of_shape(w1, w2, eigenvalue, message):
-    with pytest.raises(ValueError, match=message):
-        simulate_matrices(w1, w2, Problem(eigenvalue), num_steps=1)

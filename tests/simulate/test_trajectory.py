@@ -171,11 +171,6 @@ def test_invalid_input_raises_eagerly_and_is_a_status_under_jit(kernel, field):
         assert np.isnan(w[:, 1:]).all()
 
 
-def test_learning_rate_zero_is_invalid():
-    with pytest.raises(ValueError, match="learning_rate must be finite and > 0; got 0"):
-        simulate_pairs(0.1, 0.1, Problem(1.0, learning_rate=0.0), num_steps=1)
-
-
 def test_status_in_words():
     words = [status_message(code) for code in (OK, DIVERGED, INVALID_INPUT, NOT_RUN)]
     assert [w.split()[0] for w in words] == ["OK:", "Diverged:", "Invalid", "Not"]
@@ -201,42 +196,3 @@ def test_raise_on_divergence():
         raise_on_divergence(of([OK, DIVERGED, INVALID_INPUT]))
     with pytest.raises(ValueError, match="outside jit"):
         jax.jit(lambda s: raise_on_divergence(Trajectory(0, 0, 0, s, None)))(np.int8(0))
-
-
-# --- mistakes -----------------------------------------------------------------------
-
-
-@kernels
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"num_steps": -1}, "num_steps must be an integer >= 0; got -1"),
-        ({"num_steps": 1.5}, "num_steps must be an integer"),
-        ({"num_steps": True}, "num_steps must be an integer"),
-        ({"num_steps": 2**31}, r"num_steps must be below 2\^31"),
-        ({"num_steps": 5, "save_every": 0}, "save_every must be an integer >= 1"),
-        ({"num_steps": 5, "save_every": 2, "save_steps": (1,)}, "exclude each other"),
-        ({"num_steps": 5, "save_steps": (3, 3)}, "increase strictly"),
-        ({"num_steps": 5, "save_steps": (4, 2)}, "increase strictly"),
-        ({"num_steps": 5, "save_steps": (1, 6)}, r"within \[0, num_steps = 5\]"),
-        ({"num_steps": 5, "save_steps": (-1, 3)}, "save_steps must be an integer >= 0"),
-        ({"num_steps": 5, "save_steps": (0.5,)}, "save_steps must be an integer"),
-        ({"num_steps": 5, "save_steps": 3}, "save_steps must be a tuple"),
-        ({"num_steps": 5, "observe": 3}, "observe must be a function"),
-    ],
-)
-def test_mistakes_of_the_schedule(kernel, options, message):
-    simulate, w1, w2, problem = kernel()
-    with pytest.raises(ValueError, match=message):
-        simulate(w1, w2, problem, **options)
-
-
-@kernels
-def test_mistakes_of_problem_and_dtype(kernel):
-    simulate, w1, w2, problem = kernel()
-    with pytest.raises(ValueError, match=r"problem must be a lindae_jax\.Problem"):
-        simulate(w1, w2, problem.eigenvalue, num_steps=1)
-    with pytest.raises(ValueError, match="float32 or float64"):
-        simulate(w1.astype(np.float16), w2, problem, num_steps=1)
-    with pytest.raises(ValueError, match="broadcast"):
-        simulate(w1, w2, Problem(problem.eigenvalue, np.ones(2)), num_steps=1)
