@@ -132,15 +132,15 @@ def _unbalanced_time(target, w1, w2, lam, a):
     # target < 0: U / s0^2 is the sum, and s0 = 0 is no special case.
     v = d2 / jnp.where(positive, 1, n - 2 * target)
     r_minus = k * (k / jnp.where(r_plus > 0, r_plus, 1))
-    x = 2 * common * (v + 1) / (r_plus + a * s2 * v + a * d2 + r_minus * v)
-    x = jnp.where(positive, 1, x)
+    below = r_plus + a * s2 * v + a * d2 + r_minus * v
+    x = jnp.where(positive, 1, 2 * common * (v + 1) / jnp.where(positive, 1, below))
     return jnp.where(positive, rising, x * log1p_ratio(z * x))
 
 
 def _hypot(x, y):
-    """hypot with derivative 0 at the origin."""
+    """hypot for x >= 0, with the derivatives (1, 0) at the origin."""
     zero = (x == 0) & (y == 0)
-    return jnp.where(zero, 0, jnp.hypot(jnp.where(zero, 1, x), y))
+    return jnp.where(zero, x, jnp.hypot(jnp.where(zero, 1, x), y))
 
 
 def _log_time(rate, y, s):
@@ -244,26 +244,34 @@ def _bracket(target, w1, w2, problem):
     slope = _slope(w1, w2, w_start, problem)
 
     def before_turn(time):
-        return _mapping_and_slope(time, w1, w2, problem)[1] * slope > 0
+        return _alike(_mapping_and_slope(time, w1, w2, problem)[1], slope)
 
     turn = _last(before_turn, early, late, num_halvings)
     w_turn, w_late = jax.vmap(lambda time: _mapping_and_slope(time, w1, w2, problem)[0])(
         jnp.stack([turn, late])
     )
 
-    def crosses(start, end):
-        return (target - start) * (end - target) >= 0
+    def strictly_between(start, end):
+        return ((start < target) & (target < end)) | ((end < target) & (target < start))
 
-    first, second = crosses(w_start, w_turn), crosses(w_turn, w_late)
+    # A turning point is reached, what lies at the end of time is not.
+    at_turn = (target == w_turn) & (turn < late / 2)
+    first = strictly_between(w_start, w_turn) | at_turn
+    second = strictly_between(w_turn, w_late)
     low, high = jnp.where(first, early, turn), jnp.where(first, turn, late)
     origin = jnp.where(first, w_start, w_turn)
 
     def before_root(time):
         w, _ = _mapping_and_slope(time, w1, w2, problem)
-        return (w - target) * (origin - target) > 0
+        return _alike(w - target, origin - target)
 
     root = _last(before_root, low, high, num_halvings)
     return jnp.where(first | second, root, jnp.inf)
+
+
+def _alike(x, y):
+    """Whether both have the same sign; a product might underflow."""
+    return jnp.sign(x) * jnp.sign(y) > 0
 
 
 def _last(holds, low, high, num_halvings):
