@@ -88,7 +88,8 @@ def _limit_no_decay(s: mpf, d: mpf, lam: mpf, a: mpf) -> Flow:
     if s == 0:
         return Flow(mpf(0), mpf(0), mpf(0))
     _, high, low = _roots(lam, a * s * d)
-    return _from_sum_and_difference(mp.sign(s) * mp.sqrt(high / a), mp.sign(d) * mp.sqrt(low / a))
+    end = _from_sum_and_difference(mp.sign(s) * mp.sqrt(high / a), mp.sign(d) * mp.sqrt(low / a))
+    return end._replace(mapping=lam / a)
 
 
 # --- modified Bessel functions, log-scaled ----------------------------------

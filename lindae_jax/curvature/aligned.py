@@ -95,7 +95,7 @@ def _unserved(a: jax.Array, b: jax.Array, lam: jax.Array, total: jax.Array) -> j
         (total[..., :length] * a**2)[..., :, None],
         -lam[..., None, length:],
     )
-    return jnp.concatenate([x.reshape(*x.shape[:-2], -1) for x in both], -1)
+    return jnp.concatenate([_flattened(x) for x in both], -1)
 
 
 def _pairs(a: jax.Array, b: jax.Array, total: jax.Array, coupling: jax.Array) -> jax.Array:
@@ -114,4 +114,9 @@ def _pairs(a: jax.Array, b: jax.Array, total: jax.Array, coupling: jax.Array) ->
     entries = jnp.broadcast_arrays(*(x for row in rows for x in row))
     blocks = jnp.stack(entries, -1).reshape(*entries[0].shape, 4, 4)
     values = jnp.linalg.eigvalsh(blocks)
-    return values.reshape(*values.shape[:-2], -1)
+    return _flattened(values)
+
+
+def _flattened(x: jax.Array) -> jax.Array:
+    """The last two axes as one; its length is spelt out, for a batch may be empty."""
+    return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])

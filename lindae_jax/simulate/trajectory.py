@@ -185,13 +185,20 @@ def follow(
         state, reached = carry
         state = advance(state, step - reached)
         weights = read(state)
-        return (state, step), weights if observe is None else observe(step, *weights)
+        row = weights if observe is None else jax.tree.map(_strong, observe(step, *weights))
+        return (state, step), row
 
     (state, _), rows = jax.lax.scan(segment, (state, jnp.int32(0)), steps)
     if observe is None:
         return *rows, None
     w1, w2 = read(state)
     return w1[None], w2[None], rows
+
+
+def _strong(x: Any) -> jax.Array:
+    """An array whose dtype is its own: no Python scalar's weak type leaves the core."""
+    x = jnp.asarray(x)
+    return jax.lax.convert_element_type(x, x.dtype)
 
 
 def check_observe(observe: Any) -> None:

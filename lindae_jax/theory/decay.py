@@ -148,9 +148,9 @@ def _far(s, d, a, mu, gamma, time):
     second = jnp.minimum(second, jnp.where(moderate, total - first, 0))
     s, d = _where_needed(_stage_moderate, moderate, s, d, a, mu, gamma, x, second)
 
-    third = total - first - second
-    small = ~whole & (third > 0)
-    return _where_needed(_stage_small, small, s, d, a, mu, gamma, third / (2 * gamma))
+    small = ~whole & (total - first - second > 0)
+    rest = time - jnp.where(whole, 0, spent) - second / (2 * gamma)
+    return _where_needed(_stage_small, small, s, d, a, mu, gamma, rest)
 
 
 def _where_needed(stage, active, s, d, *others):

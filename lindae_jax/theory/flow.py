@@ -76,12 +76,17 @@ def _ordered(w1, w2):
 
 def _finite_time(t, start, eigenvalue, noise, learning_rate):
     k = (eigenvalue + noise) * start.p * start.m
-    time = learning_rate * t
-    y = (eigenvalue**2 + k**2 / 4) * time**2
-    near = y <= 0.25
+    # Huge times stay finite, for a rate of zero times infinity would be NaN.
+    time = jnp.minimum(learning_rate * t, jnp.finfo(t.dtype).max)
+    resting = jnp.maximum(eigenvalue, k) == 0
+    speed = jnp.hypot(jnp.where(resting, 1, eigenvalue), k / 2)
+    near = resting | (speed * time <= 0.5)
+    time = jnp.where(near, time, 0)
+    squared = jnp.square(jnp.minimum(time, jnp.finfo(t.dtype).max ** 0.49))
+    y = (eigenvalue**2 + k**2 / 4) * squared
     # Each form is fed harmless inputs where the other is taken, so that
     # neither spoils the other's gradient.
-    early = _near(jnp.where(near, y, 0), jnp.where(near, time, 0), start, k, eigenvalue, noise)
+    early = _near(jnp.where(near, y, 0), time, start, k, eigenvalue, noise)
     safe = Start(*(jnp.where(near, 1, x) for x in start))
     late = _far(
         jnp.where(near, 1, t),
@@ -212,10 +217,12 @@ def limit(start, eigenvalue, noise):
     a = eigenvalue + noise
     k = a * start.p * start.m
     two = 2 * eigenvalue
-    z_plus = jnp.sqrt(jnp.where(k + two > 0, two**2 + k**2, 1)) + two
+    turning = k + two > 0
+    z = jnp.hypot(jnp.where(turning, two, 1), k)
+    top = jnp.where(turning, z + two, 0)
+    bottom = k * (k / jnp.where(turning, top, 1))
     moves = (a > 0) & (start.p > 0)
-    top = jnp.where(moves & (k + two > 0), z_plus / jnp.where(a > 0, a, 1), 0)
-    bottom = k * (k / jnp.where(top > 0, z_plus, 1)) / jnp.where(a > 0, a, 1)
+    top, bottom = (jnp.where(moves, x / jnp.where(a > 0, a, 1), 0) for x in (top, bottom))
     big = (_safe_sqrt(top) + _safe_sqrt(bottom)) / 2
     w = jnp.where(moves, eigenvalue / jnp.where(a > 0, a, 1), 0)
     small = jnp.where(big > 0, w / jnp.where(big > 0, big, 1), 0)

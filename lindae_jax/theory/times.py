@@ -37,7 +37,7 @@ def time_to_mapping(target: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Pr
         The smallest t >= 0 in epochs with w(t) = target; 0 where the start is
         there already, inf where it is never reached (the fixed point itself is
         not), NaN for NaN input, infinite weights, and invalid values under
-        tracing.
+        tracing. First derivatives are right, higher ones with decay are not.
 
     Raises
     ------

@@ -55,10 +55,15 @@ def test_stored_points_are_what_the_oracle_says(dtype):
 
 
 @pytest.mark.parametrize("name", regimes.DECAY)
-def test_within_the_promise_in_every_regime(name, dtype):
-    """Each corner of the box by itself: 100 points, so that none may miss."""
+def test_within_64_eps_in_every_regime(name, dtype, eps):
+    """Each corner of the box by itself, and far sharper than the promise.
+
+    The worst of many thousand points, docs/accuracy.md, is 20 eps, near w1 = -w2.
+    """
     points = regimes.sample(regimes.DECAY, name, N, np.dtype(dtype), seed=1)
-    _assert_promised(_measured(points, oracle.flow_table(points), dtype), dtype)
+    errors = _measured(points, oracle.flow_table(points), dtype)
+    assert errors.mapping.max() <= 64 * eps
+    assert errors.weights.max() <= 64 * eps
 
 
 @pytest.mark.slow
@@ -127,8 +132,9 @@ def test_decay_alone_shrinks_exponentially(rng, dtype, eps):
     problem = Problem(dtype(0), dtype(0), problem.decay, problem.learning_rate)
     shrunk = np.exp(-np.asarray(t, np.float64) * problem.learning_rate * problem.decay)
     a, b, _ = _everything(t, w1, w2, problem)
-    np.testing.assert_allclose(a, w1 * shrunk, rtol=64 * eps)
-    np.testing.assert_allclose(b, w2 * shrunk, rtol=64 * eps)
+    allowed = 64 * eps * np.hypot(w1, w2) * shrunk
+    assert np.all(np.abs(a - w1 * shrunk) <= allowed)
+    assert np.all(np.abs(b - w2 * shrunk) <= allowed)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.75])
@@ -255,7 +261,7 @@ def test_unbalanced_weights_overshoot_and_come_back(dtype):
     problem = Problem(dtype(1), dtype(0.25), dtype(0.02), dtype(1))
     t = np.resize(np.array([0.0, 3.0, 400.0], dtype), N)
     w = np.asarray(_everything(t, dtype(2.5), dtype(0.01), problem)[2])
-    assert w[1] > 0.98 * 0.8 > w[2]
+    assert 0.8 > w[1] > 0.79 > w[2]
     np.testing.assert_allclose(w[2], theory.fixed_point(problem), rtol=1e-4)
 
 

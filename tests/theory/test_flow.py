@@ -17,9 +17,12 @@ pytestmark = pytest.mark.both
 _examples = settings(max_examples=60, deadline=None, database=None, derandomize=True)
 
 
-def _assert_promised(name, num_points, dtype, seed):
+def _assert_promised(name, num_points, dtype, seed, forever=False):
     dtype = np.dtype(dtype)
     points = regimes.sample(regimes.NO_DECAY, name, num_points, dtype, seed)
+    if forever:
+        points[:, 0] = np.inf
+        points[::5, 3] = 0
     result = accuracy.evaluate(points, dtype)
     assert np.isfinite(result).all()
     errors = accuracy.flow_errors(result, points, oracle.flow_table(points), dtype)
@@ -31,6 +34,12 @@ def _assert_promised(name, num_points, dtype, seed):
 def test_within_16_eps_in_every_regime(name, dtype):
     """16 eps of w where w0 > 0, else of the norm; each weight 16 eps of its root."""
     _assert_promised(name, 1000, dtype, seed=1)
+
+
+@pytest.mark.parametrize("name", regimes.NO_DECAY)
+def test_limits_within_16_eps_from_every_regime(name, dtype):
+    """t = inf, a fifth of them with lambda = 0: tiny weights must not underflow on the way."""
+    _assert_promised(name, 200, dtype, seed=3, forever=True)
 
 
 @pytest.mark.slow
@@ -235,17 +244,12 @@ def _undecayed(t, w1, w2, eigenvalue, noise, learning_rate):
 def test_the_same_under_jit_and_vmap(rng, dtype):
     """A compiler may fuse differently inside a larger program: 4 eps."""
     t, w1, w2, problem = _random(rng, dtype)
-    problem = Problem(*_fields(problem, len(t)))
-    plain = _everything(t, w1, w2, problem)
+    columns = (t, w1, w2, problem.eigenvalue, problem.noise, problem.learning_rate)
     tolerance = 4 * np.finfo(dtype).eps
-    for transformed in (
-        jax.jit(_everything),
-        jax.vmap(_everything),
-        jax.jit(jax.vmap(_everything)),
-    ):
-        for x, y in zip(plain, transformed(t, w1, w2, problem), strict=True):
-            assert x.dtype == dtype
-            np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * 1e-3)
+    mapped = jax.jit(jax.vmap(_undecayed))(*columns)
+    for x, y in zip(_undecayed(*columns), mapped, strict=True):
+        assert x.dtype == y.dtype == dtype
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * 1e-3)
 
 
 def test_invalid_members_are_nan_under_jit(dtype):
