@@ -220,10 +220,11 @@ def limit(start, eigenvalue, noise):
     turning = k + two > 0
     z = jnp.hypot(jnp.where(turning, two, 1), k)
     top = jnp.where(turning, z + two, 0)
-    bottom = k * (k / jnp.where(turning, top, 1))
     moves = (a > 0) & (start.p > 0)
-    top, bottom = (jnp.where(moves, x / jnp.where(a > 0, a, 1), 0) for x in (top, bottom))
-    big = (_safe_sqrt(top) + _safe_sqrt(bottom)) / 2
+    grown = jnp.sqrt(jnp.where(moves & turning, top, 1))
+    rate = jnp.sqrt(jnp.where(moves, a, 1))
+    # Half of sqrt(R/a) + sqrt(r/a), the second as k / sqrt(R a): smooth at w1 = w2.
+    big = jnp.where(moves & turning, (grown + k / grown) / rate / 2, 0)
     w = jnp.where(moves, eigenvalue / jnp.where(a > 0, a, 1), 0)
     small = jnp.where(big > 0, w / jnp.where(big > 0, big, 1), 0)
     still = a <= 0
@@ -232,7 +233,3 @@ def limit(start, eigenvalue, noise):
         jnp.where(still, start.big, jnp.where(moves, big, 0)),
         jnp.where(still, start.small * start.big, w),
     )
-
-
-def _safe_sqrt(x):
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1)), 0)

@@ -218,13 +218,17 @@ def _newton(time, target, w1, w2, problem):
     slope = jax.lax.stop_gradient(slope)
     step = (target - w) / jnp.where(slope == 0, 1, slope)
     # No step may leave the neighbourhood in which bisection has ended.
-    good = (jnp.abs(jax.lax.stop_gradient(step)) < time / 2) & (slope != 0)
+    good = (jnp.abs(jax.lax.stop_gradient(step)) < 1e-3 * time) & (slope != 0)
     return time + jnp.where(good, step, 0)
 
 
+def _flow(time, w1, w2, problem):
+    fields = problem.eigenvalue, problem.noise, problem.decay
+    return flow_with_decay(time, w1, w2, *fields, jnp.ones_like(time))
+
+
 def _mapping_and_slope(time, w1, w2, problem):
-    one = jnp.ones_like(time)
-    x1, x2, w = flow_with_decay(time, w1, w2, problem.eigenvalue, problem.noise, problem.decay, one)
+    x1, x2, w = _flow(time, w1, w2, problem)
     return w, _slope(x1, x2, w, problem)
 
 
@@ -241,22 +245,28 @@ def _bracket(target, w1, w2, problem):
     early = late * float(jnp.finfo(target.dtype).max) ** -0.6
     num_halvings = 42 if target.dtype == jnp.float64 else 28
     w_start = w1 * w2
-    slope = _slope(w1, w2, w_start, problem)
+    side = jnp.sign(_slope(w1, w2, w_start, problem))
+    eps = 8 * jnp.finfo(target.dtype).eps
 
     def before_turn(time):
-        return _alike(_mapping_and_slope(time, w1, w2, problem)[1], slope)
+        # What rounding leaves of a slope, at the turn or at rest, has no sign.
+        x1, x2, w = _flow(time, w1, w2, problem)
+        norm = x1 * x1 + x2 * x2
+        total = problem.eigenvalue + problem.noise
+        noise = eps * norm * (problem.eigenvalue + total * norm + problem.decay)
+        return _slope(x1, x2, w, problem) * side > noise
 
     turn = _last(before_turn, early, late, num_halvings)
-    w_turn, w_late = jax.vmap(lambda time: _mapping_and_slope(time, w1, w2, problem)[0])(
-        jnp.stack([turn, late])
-    )
+    ends = jax.vmap(lambda time: _flow(time, w1, w2, problem))(jnp.stack([turn, late]))
+    w_turn, w_late = ends.w
+    # The peak is known to a few eps of the norm; a target that far above it is there.
+    margin = 2 * eps * (ends.w1[0] ** 2 + ends.w2[0] ** 2)
+    at_peak = (w_turn - w_late > 4 * margin) & (jnp.abs(target - w_turn) <= margin)
 
     def strictly_between(start, end):
         return ((start < target) & (target < end)) | ((end < target) & (target < start))
 
-    # A turning point is reached, what lies at the end of time is not.
-    at_turn = (target == w_turn) & (turn < late / 2)
-    first = strictly_between(w_start, w_turn) | at_turn
+    first = strictly_between(w_start, w_turn) | at_peak
     second = strictly_between(w_turn, w_late)
     low, high = jnp.where(first, early, turn), jnp.where(first, turn, late)
     origin = jnp.where(first, w_start, w_turn)

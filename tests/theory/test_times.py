@@ -12,9 +12,6 @@ import regimes
 
 from lindae_jax import Problem, theory
 
-pytestmark = pytest.mark.both
-
-
 # --- accuracy ---------------------------------------------------------------
 
 
@@ -29,11 +26,13 @@ def _assert_promised(name, num_points, dtype, seed):
     assert relative.max(initial=0) <= accuracy.TIME[dtype]
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("name", regimes.NO_DECAY)
 def test_times_in_every_regime(name, dtype):
     _assert_promised(name, 400, dtype, seed=3)
 
 
+@pytest.mark.both
 @pytest.mark.slow
 @pytest.mark.parametrize("name", regimes.NO_DECAY)
 def test_times_in_every_regime_at_100_000_points(name, dtype):
@@ -60,11 +59,13 @@ def _assert_decay_round_trip(name, num_points, dtype, seed):
         assert found[i] == oracle.time_to_mapping(target[i], *points[i, 1:].tolist()) == np.inf
 
 
+@pytest.mark.both
 @pytest.mark.parametrize("name", regimes.DECAY)
 def test_round_trips_with_decay(name, dtype):
     _assert_decay_round_trip(name, N, dtype, seed=5)
 
 
+@pytest.mark.both
 @pytest.mark.slow
 @pytest.mark.parametrize("name", regimes.DECAY)
 def test_round_trips_with_decay_at_many_points(name, dtype):
@@ -96,6 +97,7 @@ def _times_of(rows, dtype):
     return np.asarray(_time(tuple(filled.T))[0], np.float64)[: len(rows)]
 
 
+@pytest.mark.both
 def test_first_passage_with_decay_is_the_oracle_s(dtype):
     """The smallest epoch, also where a target is met twice; w is steep enough here."""
     rows, expected = [], []
@@ -137,6 +139,7 @@ NEVER = {
 }
 
 
+@pytest.mark.both
 def test_targets_never_met_take_forever(dtype):
     times = dict(zip(NEVER, _times_of(NEVER.values(), dtype), strict=True))
     assert times == dict.fromkeys(NEVER, np.inf)
@@ -149,6 +152,7 @@ def test_targets_never_met_take_forever(dtype):
             )
 
 
+@pytest.mark.both
 def test_the_start_is_met_at_once(dtype):
     """From anywhere, the saddle and w* included."""
     starts = [
@@ -163,6 +167,7 @@ def test_the_start_is_met_at_once(dtype):
     np.testing.assert_array_equal(times, 0)
 
 
+@pytest.mark.both
 def test_half_time_of_balanced_weights(dtype, eps):
     """t = ln(w*/w0 - 1)/(2 alpha (lambda - gamma)) to half of w*, from the logistic curve."""
     lam, noise, decay = np.array([[1, 2, 4], [0, 1, 2], [0, 0.5, 1]])
@@ -174,6 +179,7 @@ def test_half_time_of_balanced_weights(dtype, eps):
     np.testing.assert_allclose(_times_of(rows, dtype), expected, rtol=64 * eps)
 
 
+@pytest.mark.both
 def test_escape_from_small_weights_depends_on_their_sum(dtype):
     """t ~ ln(w*/w0)/(2 lambda alpha), w0 = (w1 + w2)^2/4; noise shortens it, decay does not.
 
@@ -189,6 +195,7 @@ def test_escape_from_small_weights_depends_on_their_sum(dtype):
         np.testing.assert_allclose(t, np.log(end / w0) / (2 * lam * rate), rtol=1e-6)
 
 
+@pytest.mark.both
 def test_only_decay_gives_a_logarithm(dtype, eps):
     """lambda = epsilon = 0: w = w0 exp(-2 gamma t')."""
     found = _times_of([(0.0625, 0.5, 0.75, 0, 0, 0.25)], dtype)
@@ -232,6 +239,12 @@ def _implicit(args):
     return np.array([float(x) for x in [1 / slopes[0], *(-s / slopes[0] for s in slopes[1:])]])
 
 
+# Transposing is the same in both dtypes, and compiling it takes long: one lane does.
+MODES = pytest.mark.parametrize(
+    "mode", [pytest.param("forward", marks=pytest.mark.both), "backward"]
+)
+
+
 @functools.cache
 def _gradients(mode, dtype):
     """Derivatives of the time at every point at once, by point."""
@@ -240,7 +253,7 @@ def _gradients(mode, dtype):
     return dict(zip(points, found[:, 0], strict=True))
 
 
-@pytest.mark.parametrize("mode", ["forward", "backward"])
+@MODES
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_derivatives_of_the_time(mode, name, dtype):
     """All seven, from the implicit function theorem; as good as the mapping's promise."""
@@ -249,7 +262,7 @@ def test_derivatives_of_the_time(mode, name, dtype):
     assert np.all(np.abs(found - expected) <= allowed), found - expected
 
 
-@pytest.mark.parametrize("mode", ["forward", "backward"])
+@MODES
 def test_derivatives_are_finite_where_there_is_no_passage(mode, dtype):
     """t = 0 and t = inf: nothing that is not finite may spoil a batch's gradient."""
     points = [*NEVER.values(), (0.125, 0.25, 0.5, 1.0, 1.0, 0.0), (0, 0, 0, 1, 1, 0.25)]
@@ -260,6 +273,7 @@ def test_derivatives_are_finite_where_there_is_no_passage(mode, dtype):
 # --- under transformations --------------------------------------------------
 
 
+@pytest.mark.both
 def test_broadcasts_and_transforms(rng, dtype, eps):
     """Targets by directions under jit and vmap, without decay."""
     lam, noise = rng.uniform(1, 3, 4).astype(dtype), rng.uniform(0, 1, 4).astype(dtype)
@@ -277,6 +291,7 @@ def test_broadcasts_and_transforms(rng, dtype, eps):
     np.testing.assert_allclose(jax.jit(jax.vmap(times))(target), grid, rtol=16 * eps)
 
 
+@pytest.mark.both
 def test_invalid_members_are_nan_under_jit(dtype):
     nan = np.nan
     target = np.array([0.25, nan, 0.25, 0.25, 0.25, 0.25], dtype)
