@@ -242,7 +242,7 @@ def _bracket(target, w1, w2, problem):
     """The first root by bisection in log t'; inf where there is none."""
     late = rest_time(problem)
     # Earlier than this the mapping moves less than the last bit of a weight.
-    early = late * float(jnp.finfo(target.dtype).max) ** -0.6
+    early = late * float(jnp.finfo(target.dtype).max) ** -0.75
     num_halvings = 42 if target.dtype == jnp.float64 else 28
     w_start = w1 * w2
     side = jnp.sign(_slope(w1, w2, w_start, problem))

@@ -72,6 +72,17 @@ def test_round_trips_with_decay_at_many_points(name, dtype):
     _assert_decay_round_trip(name, 10_000, dtype, seed=6)
 
 
+@pytest.mark.both
+def test_early_targets_of_large_weights_with_decay(dtype):
+    """Targets a few bits from the start, which large weights reach in no time."""
+    t = np.geomspace(1e-9, 1e-2, N)
+    start = [2.5, 2.75, 1.25, 0.5, 0.25, 1.0]
+    points = np.column_stack([t, np.tile(start, (N, 1))]).astype(dtype).astype(np.float64)
+    reference = oracle.flow_table(points)
+    _, _, error = accuracy.decay_round_trip(points, reference, np.dtype(dtype))
+    assert error.max() <= accuracy.DECAY_ROUND_TRIP[np.dtype(dtype)]
+
+
 # w1, w2, eigenvalue, noise, decay and the epoch (learning rate 1/8) the target is taken at
 DECAY_STARTS = {
     "rising": (0.25, 0.5, 1.25, 0.5, 0.25, 8.0),
