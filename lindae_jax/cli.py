@@ -363,7 +363,7 @@ def _as_options(message: str) -> str:
 
 
 # Those whose option has another name.
-_ARGUMENTS = {"name": "data", "num_samples": "samples", "num_steps": "steps"}
+_ARGUMENTS = {"num_samples": "samples", "num_steps": "steps"}
 
 
 def _one_line(text: str) -> str:

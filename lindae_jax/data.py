@@ -65,10 +65,11 @@ def load(
     Raises
     ------
     ValueError
-        Unknown name or split, `num_samples` not an integer >= 1 or more than
-        there are; a file missing, truncated, foreign or, of the user's own,
-        not 2-D, without rows, not real, not finite; a failed download. The
-        message names the file and what was wrong.
+        Unknown name or split, `root` beside ``"digits"``, `num_samples` not an
+        integer >= 1 or more than there are; a file missing, truncated, foreign
+        or, of the user's own, not 2-D, without rows, not real, not finite; a
+        failed download. The message names the file and what was
+        wrong.
     ImportError
         The data set needs scikit-learn, which is not installed.
     """
@@ -97,6 +98,10 @@ def load(
 
 def _open(name: str | os.PathLike, root: Path | None) -> _Rows:
     text = str(name) if isinstance(name, str | os.PathLike) else ""
+    if text == "digits" and root is not None:
+        raise checks.mistake(
+            "root goes with other data than digits", f"{root}", "Name the data set, as in mnist."
+        )
     if text == "digits":
         return _digits()
     if text == "mnist":
@@ -106,10 +111,10 @@ def _open(name: str | os.PathLike, root: Path | None) -> _Rows:
     if Path(text).suffix in (".npy", ".npz"):
         path = Path(text) if root is None else root / text
         if not path.is_file():
-            raise checks.mistake("name must be a file", f"{path}, which is none", "Check the path.")
+            raise checks.mistake("data must be a file", f"{path}, which is none", "Check the path.")
         return _npy(path) if path.suffix == ".npy" else _npz(path)
     raise checks.mistake(
-        "name must be 'digits', 'mnist', 'cifar10' or the path of an .npy or .npz file",
+        "data must be 'digits', 'mnist', 'cifar10' or the path of an .npy or .npz file",
         repr(name)[:80],
         "Save other data with numpy.save first.",
     )

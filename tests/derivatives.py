@@ -35,6 +35,11 @@ def _backward(function, columns, cotangents):
     return jax.vjp(function, columns)[1](cotangents)[0]
 
 
+@_quickly
+def _forward_twice(function, columns, tangents):
+    return jax.jvp(lambda x: jax.jvp(function, (x,), (tangents,))[1], (columns,), (tangents,))[1]
+
+
 def _in_blocks(program, columns, directions):
     """program(columns, directions), ROWS rows at a time; the last block is filled up."""
     n = len(columns)
@@ -54,6 +59,11 @@ def _split(rows):
 def pushforward(function, points, tangents):
     """Directional derivatives (n, outputs) of a function of columns, one tangent a point."""
     return _in_blocks(functools.partial(_forward, function), points, tangents)
+
+
+def acceleration(function, points, tangents):
+    """Second derivatives (n, outputs) along straight lines, one tangent a point."""
+    return _in_blocks(functools.partial(_forward_twice, function), points, tangents)
 
 
 def pullback(function, points, cotangents):

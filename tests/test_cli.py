@@ -166,7 +166,7 @@ def test_interrupting_ends_with_one_line_and_code_130(capsys, tmp_path, monkeypa
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lindae_jax.reproduce.simulate_matrices", interrupted)
+    monkeypatch.setattr("lindae_jax.reproduce.training.simulate_matrices", interrupted)
     assert cli.main(QUICK) == 130
     assert capsys.readouterr().err == "lindae: interrupted; nothing was written\n"
     assert not any(tmp_path.iterdir())
@@ -176,7 +176,7 @@ def test_a_failed_write_comes_after_the_table_with_code_1(capsys, tmp_path, monk
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("lindae_jax.reproduce._write", full)
+    monkeypatch.setattr("lindae_jax.files.write", full)
     assert cli.main(QUICK) == 1
     captured = capsys.readouterr()
     assert "worst" in captured.out
@@ -188,7 +188,7 @@ def test_a_fault_of_the_program_is_not_dressed_as_a_mistake(monkeypatch):
     def faulty(*_, **__):
         raise ValueError("a fault")
 
-    monkeypatch.setattr("lindae_jax.reproduce.simulate_matrices", faulty)
+    monkeypatch.setattr("lindae_jax.reproduce.training.simulate_matrices", faulty)
     with pytest.raises(ValueError, match="a fault"):
         cli.main(QUICK)
 

@@ -34,6 +34,7 @@ from lindae_jax import (
     status_message,
     theory,
 )
+from lindae_jax import files as files_module
 from lindae_jax import problem as problem_module
 from lindae_jax import reproduce as job
 from lindae_jax import simulate as simulate_module
@@ -137,6 +138,7 @@ CALLS = {
     "reproduce.prepare": (job.prepare, {}),
     "reproduce.reproduce": (job.reproduce, RUN),
     "reproduce.check_out": (job.check_out, {}),
+    "files.check_folder": (files_module.check_folder, {}),
     "reproduce.Reproduction.save": (save, {}),
 }
 OF_PAIRS = [name for name, (_, good) in CALLS.items() if good.get("problem") is PAIR]
@@ -539,13 +541,15 @@ def files():
 def loading():
     function = "data.load"
     yield from paths_of_root(function)
-    must = "name must be 'digits', 'mnist', 'cifar10' or the path of an .npy or .npz file"
+    must = "data must be 'digits', 'mnist', 'cifar10' or the path of an .npy or .npz file"
     for x in (None, 3, "", "Digits", "x.csv", b"digits", np.ones((2, 2))):
         remedy = "Save other data with numpy.save first."
         yield Row(function, {"name": x}, must, repr(x)[:80], remedy)
-    yield Row(function, {"name": "x.npy"}, "name must be a file", "x.npy", "Check the path.")
+    yield Row(function, {"name": "x.npy"}, "data must be a file", "x.npy", "Check the path.")
     bad = {"name": "x.npz", "root": "there"}
-    yield Row(function, bad, "name must be a file", "there/x.npz", "Check the path.")
+    yield Row(function, bad, "data must be a file", "there/x.npz", "Check the path.")
+    bad, must = {"root": "."}, "root goes with other data than digits"
+    yield Row(function, bad, must, ".", "Name the data set, as in mnist.")
     for x in ("test", None, "", ["train"], np.array(["train", "all"])):
         must = "split must be 'train', 'held_out' or 'all'"
         yield Row(function, {"split": x}, must, repr(x), NAME_ONE)
@@ -630,7 +634,7 @@ def main_job():
             yield Row(function, {"float64": x}, must, repr(x), "Pass a bool.")
         for x in (None, 3, "", "Digits", np.ones((2, 2))):
             remedy = "Save other data with numpy.save first."
-            yield Row(function, {"data": x}, "name must be 'digits'", repr(x)[:80], remedy)
+            yield Row(function, {"data": x}, "data must be 'digits'", repr(x)[:80], remedy)
         bad, remedy = {"root": "."}, "Name the data set, as in mnist."
         yield Row(function, bad, "root goes with other data than digits", ".", remedy)
         yield Row(function, {"data": "mnist", "root": "."}, "root must hold", ". without", "DIR.")
@@ -641,7 +645,8 @@ def main_job():
         got = "largest eigenvalue 0"
         yield Row(function, {"data": "x.npy"}, must, got, "Rescale the data.", flat)
     there = {"file": b"text"}
-    for function in ("reproduce.reproduce", "reproduce.check_out", "reproduce.Reproduction.save"):
+    writers = ("reproduce.reproduce", "reproduce.check_out", "reproduce.Reproduction.save")
+    for function in (*writers, "files.check_folder"):
         yield from paths(function, "out")
         for x, got in (("file", "file (File exists)"), ("n" * 300, "n" * 300)):
             must = "out must be a folder one can write"
@@ -778,12 +783,13 @@ MODULES = {
     "initial.": (initial,),
     "noise.": (noise,),
     "data.": (data,),
+    "files.": (files_module,),
     "reproduce.": (job,),
 }
 # Nothing can be wrong there.
 SAFE = {"Problem.per_direction", "reproduce.first_reached", "reproduce.as_json"}
-# What these raise comes of a missing library or of divergence, not of an argument.
-UNCHECKED = {"reproduce.compare", "reproduce.draw"}
+# What these raise comes of a missing library, a full disk or divergence, not of an argument.
+UNCHECKED = {"reproduce.compare", "reproduce.draw", "files.write"}
 
 
 def public():

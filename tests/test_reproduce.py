@@ -301,7 +301,7 @@ def test_float64_needs_the_switch():
 @pytest.mark.parametrize("out", ["file", "file/below", "n" * 300])
 def test_a_folder_that_cannot_be_made_is_found_before_the_work(tmp_path, monkeypatch, out):
     (tmp_path / "file").touch()
-    monkeypatch.setattr("lindae_jax.reproduce.prepare", None)
+    monkeypatch.setattr("lindae_jax.reproduce.training.prepare", None)
     with pytest.raises(ValueError, match="out must be a folder one can write"):
         reproduce(out=tmp_path / out)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -309,7 +309,7 @@ def test_a_folder_that_cannot_be_made_is_found_before_the_work(tmp_path, monkeyp
 
 def test_a_full_disk_is_found_before_the_work(tmp_path, monkeypatch):
     usage = type("usage", (), {"free": 1000})
-    monkeypatch.setattr("lindae_jax.reproduce.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("lindae_jax.files.shutil.disk_usage", lambda _: usage)
     with pytest.raises(ValueError, match="out must have 16 MiB left; got 0 MiB"):
         reproduce(out=tmp_path / "out")
     assert not any(tmp_path.iterdir())

@@ -37,7 +37,8 @@ def time_to_mapping(target: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Pr
         The smallest t >= 0 in epochs with w(t) = target; 0 where the start is
         there already, inf where it is never reached (the fixed point itself is
         not), NaN for NaN input, infinite weights, and invalid values under
-        tracing. First derivatives are right, higher ones with decay are not.
+        tracing. Derivatives of every order are right where decay is not zero
+        or is not differentiated, first ones everywhere.
 
     Raises
     ------
@@ -201,35 +202,43 @@ def _bracketed(target, w1, w2, problem, closed):
     time = jnp.where(zero, still(closed), _bracket(*held))
     reached = jnp.isfinite(time)
     time = jnp.where(reached, time, 1)
-    time = jax.lax.fori_loop(0, _NUM_NEWTON - 1, lambda _, time: _newton(time, *held), time)
+    time = jax.lax.fori_loop(0, _NUM_NEWTON, lambda _, time: _newton(time, *held), time)
 
-    # Only the last step is differentiated.
     free = (target, w1, w2, problem)
     x, v1, v2, fields = jax.tree.map(lambda y, z: jnp.where(zero, y, z), held, free)
-    fields = dataclasses.replace(fields, decay=problem.decay)
-    step = _newton(still(time), x, v1, v2, fields)
-    sharp = jnp.where(zero & reached, closed, 0) + (step - still(step))
-    return jnp.where(reached, jnp.where(zero, sharp, step), jnp.inf)
+    root = _implicit(still(time), x, v1, v2, dataclasses.replace(fields, decay=problem.decay))
+    sharp = jnp.where(zero & reached, closed, 0) + (root - still(root))
+    return jnp.where(reached, jnp.where(zero, sharp, root), jnp.inf)
 
 
 def _newton(time, target, w1, w2, problem):
-    """One step from a time held fixed: its derivative is that of the implicit function."""
-    w, slope = _mapping_and_slope(time, w1, w2, problem)
-    slope = jax.lax.stop_gradient(slope)
+    x1, x2, w = _flow(time, w1, w2, problem)
+    slope = _slope(x1, x2, w, problem)
     step = (target - w) / jnp.where(slope == 0, 1, slope)
     # No step may leave the neighbourhood in which bisection has ended.
-    good = (jnp.abs(jax.lax.stop_gradient(step)) < 1e-3 * time) & (slope != 0)
+    good = (jnp.abs(step) < 1e-3 * time) & (slope != 0)
     return time + jnp.where(good, step, 0)
+
+
+@jax.custom_jvp
+def _implicit(time, target, w1, w2, problem):
+    """A root, with the derivatives, of any order, of the implicit function."""
+    return time
+
+
+@_implicit.defjvp
+def _implicit_jvp(primals, tangents):
+    # The root is called for anew, so that a derivative of this rule moves it too.
+    time, target, start = _implicit(*primals), primals[1], primals[2:]
+    state, moved = jax.jvp(lambda *x: _flow(time, *x), start, tangents[2:])
+    slope = _slope(state.w1, state.w2, target, start[-1])
+    change = (tangents[1] - moved.w) / jnp.where(slope == 0, 1, slope)
+    return time, jnp.where(slope == 0, 0, change)
 
 
 def _flow(time, w1, w2, problem):
     fields = problem.eigenvalue, problem.noise, problem.decay
     return flow_with_decay(time, w1, w2, *fields, jnp.ones_like(time))
-
-
-def _mapping_and_slope(time, w1, w2, problem):
-    x1, x2, w = _flow(time, w1, w2, problem)
-    return w, _slope(x1, x2, w, problem)
 
 
 def _slope(w1, w2, w, problem):
@@ -272,7 +281,7 @@ def _bracket(target, w1, w2, problem):
     origin = jnp.where(first, w_start, w_turn)
 
     def before_root(time):
-        w, _ = _mapping_and_slope(time, w1, w2, problem)
+        w = _flow(time, w1, w2, problem).w
         return _alike(w - target, origin - target)
 
     root = _last(before_root, low, high, num_halvings)

@@ -273,6 +273,22 @@ def test_derivatives_of_the_time(mode, name, dtype):
     assert np.all(np.abs(found - expected) <= allowed), found - expected
 
 
+@pytest.mark.x64
+@pytest.mark.slow  # compiling a second derivative with decay takes minutes
+def test_second_derivatives_with_decay():
+    """Against differences of the first ones, which the oracle has confirmed."""
+    names = ["decay", "decay = eigenvalue", "eigenvalue = 0, decay", "decay alone", "overshoot"]
+    points = np.array([GRADIENTS[name] for name in names])
+    tangents = np.random.default_rng(0).normal(size=points.shape) * 0.1
+    tangents[points == 0] = 0
+    step = 2.0**-14
+    after, before = (
+        derivatives.pushforward(_time, points + h * tangents, tangents) for h in (step, -step)
+    )
+    found = derivatives.acceleration(_time, points, tangents)
+    np.testing.assert_allclose(found, (after - before) / (2 * step), rtol=1e-5)
+
+
 @MODES
 def test_derivatives_are_finite_where_there_is_no_passage(mode, dtype):
     """t = 0 and t = inf: nothing that is not finite may spoil a batch's gradient."""

@@ -1,0 +1,20 @@
+"""Theory beside training on real data: three autoencoders from one start."""
+
+from lindae_jax.reproduce.report import FILES, NETWORKS, Reproduction, as_json, check_out, draw
+from lindae_jax.reproduce.settings import DEFAULTS, Settings, prepare
+from lindae_jax.reproduce.training import compare, first_reached, reproduce
+
+__all__ = [
+    "DEFAULTS",
+    "FILES",
+    "NETWORKS",
+    "Reproduction",
+    "Settings",
+    "as_json",
+    "check_out",
+    "compare",
+    "draw",
+    "first_reached",
+    "prepare",
+    "reproduce",
+]
