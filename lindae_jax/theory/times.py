@@ -270,7 +270,8 @@ def _bracket(target, w1, w2, problem):
     w_turn, w_late = ends.w
     # The peak is known to a few eps of the norm; a target that far above it is there.
     margin = 2 * eps * (ends.w1[0] ** 2 + ends.w2[0] ** 2)
-    at_peak = (w_turn - w_late > 4 * margin) & (jnp.abs(target - w_turn) <= margin)
+    near_turn = jnp.abs(target - w_turn) <= margin
+    at_peak = near_turn & (jnp.minimum(w_turn, target) - w_late > margin)
 
     def strictly_between(start, end):
         return ((start < target) & (target < end)) | ((end < target) & (target < start))
