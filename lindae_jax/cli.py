@@ -146,7 +146,60 @@ def reproduce(
     return 0
 
 
-_COMMANDS: dict[str, Callable[..., int]] = {"reproduce": reproduce}
+def bench(
+    *,
+    quick: Annotated[bool, Option(None, "Smaller sizes and short runs, for a first look.")] = False,
+    case: Annotated[
+        Literal["all", "pairs", "matrices", "theory", "curvature", "start"],
+        Option(None, "What to measure; start is the time to import and to a first result."),
+    ] = "all",
+    json: Annotated[
+        Path | None,
+        Option("FILE", "Write every time here, with a plot beside it.", "nothing is written"),
+    ] = None,
+) -> int:
+    """Measure the library beside its rivals and the limits of this machine.
+
+    Every answer is checked before it is timed; nothing is reported by a JAX that miscompiles.
+
+    All takes less than 20 minutes, or with --quick one; a rival that is not installed is
+    left out with a word.
+    """
+    import jax
+
+    from lindae_jax import bench as suite
+
+    if json is not None:
+        with _errors(_MISTAKE, ValueError, ImportError):
+            suite.check_json(json)
+    _use_all_cores(jax)
+    jax.config.update("jax_enable_x64", True)
+    with _errors(_FAILURE, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError):
+        report = suite.run(
+            suite.CASES if case == "all" else (case,),
+            quick=quick,
+            show=lambda result: print(suite.result_text(result), flush=True),
+        )
+    print(suite.summary_text(report), suite.heading_text(report), sep="\n\n", flush=True)
+    if json is not None:
+        with _errors(_FAILURE, ValueError, OSError):
+            files = suite.save(report, json)
+        print("\n".join(["", *map(str, files)]))
+    return 0
+
+
+def _use_all_cores(jax: Any) -> None:
+    """Make each core a device of its own, unless the user has chosen or JAX has begun."""
+    from lindae_jax.bench.machine import num_cores
+
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if jax.config.jax_num_cpu_devices > 0 or chosen:
+        return
+    with contextlib.suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", num_cores())
+
+
+_COMMANDS: dict[str, Callable[..., int]] = {"reproduce": reproduce, "bench": bench}
 
 
 # --- text --------------------------------------------------------------------
@@ -357,7 +410,7 @@ def _as_options(message: str) -> str:
     """A message about a function's argument, for someone who typed an option."""
     name, _, rest = message.partition(" ")
     option = _ARGUMENTS.get(name, name)
-    if option in inspect.signature(reproduce).parameters:
+    if any(option in inspect.signature(command).parameters for command in _COMMANDS.values()):
         message = f"--{option.replace('_', '-')} {rest}"
     return message.replace("root=DIR", "--root DIR")
 

@@ -22,6 +22,7 @@ from lindae_jax import (
     Problem,
     Spectrum,
     Trajectory,
+    bench,
     cli,
     curvature,
     data,
@@ -87,6 +88,10 @@ def save(out):
     job.Reproduction(*len(dataclasses.fields(job.Reproduction)) * (None,)).save(out)
 
 
+def save_times(json_file):
+    bench.save({"cases": []}, json_file)
+
+
 NOISES = {
     "Gaussian": (noise.Gaussian, "std"),
     "Laplace": (noise.Laplace, "scale"),
@@ -140,6 +145,9 @@ CALLS = {
     "reproduce.check_out": (job.check_out, {}),
     "files.check_folder": (files_module.check_folder, {}),
     "reproduce.Reproduction.save": (save, {}),
+    "bench.run": (bench.run, {}),
+    "bench.check_json": (bench.check_json, {}),
+    "bench.save": (save_times, {}),
 }
 OF_PAIRS = [name for name, (_, good) in CALLS.items() if good.get("problem") is PAIR]
 OF_NETWORKS = [name for name, (_, good) in CALLS.items() if good.get("problem") is NETWORK]
@@ -385,6 +393,21 @@ def simulators():
             must = "observe must be a function (step, w1, w2, problem) -> arrays"
             remedy = "Define one at the top of a module: each new function object compiles anew."
             yield Row(function, {"observe": x}, must, got, remedy)
+
+
+def compensation():
+    function = "simulate_pairs"
+    for x in (1, "yes", None):
+        must = "compensated must be True or False"
+        yield Row(function, {"compensated": x}, must, repr(x), "It is static.")
+    bad, pair = {"carry": (0.0, 0.0)}, {"compensated": True}
+    must = "carry goes with compensated=True"
+    yield Row(function, bad, must, "compensated=False", "Pass both or neither.")
+    for x in (3, (0.0,), (0.0, 0.0, 0.0), "ab"):
+        remedy = "Pass the last row of each carry."
+        yield Row(function, {"carry": x, **pair}, "carry must be a pair of arrays", repr(x), remedy)
+    must = "carry of w1 must be real numbers, float32 or float64 (or integers)"
+    yield Row(function, {"carry": ("x", 0.0), **pair}, must, "str", "jnp.float32).")
 
 
 def results():
@@ -655,16 +678,45 @@ def main_job():
         yield Row(function, {"out": "file/below"}, must, got, "Name another folder.", there)
 
 
+def benchmarks():
+    """The suite; where its results go is looked at first."""
+    function, remedy = "bench.run", "Name some of pairs, matrices, theory, curvature, start."
+    for x in ("pairs", (), None, 3, {"pairs"}):
+        yield Row(function, {"names": x}, "names must be a sequence of cases", repr(x), remedy)
+    for x in ("all", "", 3, None, ["pairs"]):
+        bad = {"names": ["pairs", x]}
+        yield Row(function, bad, "each of names must be a case", repr(x), remedy)
+    for x in (1, "yes", None):
+        yield Row(function, {"quick": x}, "quick must be True or False", repr(x), "Pass a bool.")
+    for x in (3, "print"):
+        remedy = "Leave it out if unsure."
+        yield Row(function, {"show": x}, "show must be a function", repr(x), remedy)
+    there = {"file": b"text"}
+    for function, argument in (("bench.check_json", "json"), ("bench.save", "json_file")):
+        for row in paths(function, argument):
+            yield row._replace(what="json must be text or a pathlib.Path")
+        must, remedy = "json must be the path of a file", "Name another, as in results.json."
+        for x, got in ((".", "."), ("..", ".."), ("/dev/null", "/dev/null"), ("n" * 201, "n" * 60)):
+            yield Row(function, {argument: x}, must, got, remedy)
+        must = "json must leave .png and .svg to the plot"
+        yield Row(function, {argument: "a.png"}, must, "a.png", remedy)
+        must, remedy = "json must lie in a folder one can write", "Name another folder."
+        got = "file (File exists)"
+        yield Row(function, {argument: "file/a.json"}, must, got, remedy, there)
+
+
 ROWS = [
     *elementwise(),
     *networks(),
     *lanczos(),
     *simulators(),
+    *compensation(),
     *results(),
     *draws(),
     *spectra(),
     *files(),
     *main_job(),
+    *benchmarks(),
 ]
 
 
@@ -785,11 +837,18 @@ MODULES = {
     "data.": (data,),
     "files.": (files_module,),
     "reproduce.": (job,),
+    "bench.": (bench,),
 }
 # Nothing can be wrong there.
-SAFE = {"Problem.per_direction", "reproduce.first_reached", "reproduce.as_json"}
+SAFE = {
+    *("Problem.per_direction", "reproduce.first_reached", "reproduce.as_json"),
+    *(f"bench.{name}_text" for name in ("heading", "readme", "result", "summary")),
+}
 # What these raise comes of a missing library, a full disk or divergence, not of an argument.
-UNCHECKED = {"reproduce.compare", "reproduce.draw", "files.write"}
+UNCHECKED = {
+    *("reproduce.compare", "reproduce.draw", "files.write"),
+    *("bench.draw", "bench.pictures"),
+}
 
 
 def public():
@@ -851,8 +910,8 @@ FOLDER, OTHER = "must be a folder one can write; got", "Name another folder."
 DEFAULT = "Leave it out for the default."
 MISSING = "Missing value for argument"
 LINES = {
-    "": "Missing subcommand: Expected one of {reproduce}. Try --help.",
-    "bogus": "Unrecognized options: bogus Available subcommands: reproduce. Try --help.",
+    "": "Missing subcommand: Expected one of {reproduce, bench}. Try --help.",
+    "bogus": "Unrecognized options: bogus Available subcommands: reproduce, bench. Try --help.",
     "reproduce bogus": "Unrecognized options: bogus. Try --help.",
     "reproduce --bogus 3": "Unrecognized options: --bogus, 3. Try --help.",
     "reproduce --hiden 3": "Perhaps you meant: --hidden H",
@@ -903,6 +962,15 @@ LINES = {
     "reproduce --out": f"{MISSING} '--out'",
     "reproduce --out file": f"--out {FOLDER} file (File exists). {OTHER}",
     "reproduce --out file/below": f"--out {FOLDER} file/below (Not a directory). {OTHER}",
+    "bench bogus": "Unrecognized options: bogus. Try --help.",
+    "bench --quick 3": "Unrecognized options: 3. Try --help.",
+    "bench --case": f"{MISSING} '--case'",
+    "bench --case pairs,start": "invalid choice 'pairs,start' for argument '--case'. Expected one "
+    "of ('all', 'pairs', 'matrices', 'theory', 'curvature', 'start'). Try --help.",
+    "bench --json": f"{MISSING} '--json'",
+    "bench --json .": "--json must be the path of a file; got .. Name another, as in results.json.",
+    "bench --json file/a.json": "--json must lie in a folder one can write; got file (File exists)."
+    f" {OTHER}",
 }
 
 
@@ -919,7 +987,9 @@ def test_on_the_command_line_a_mistake_is_one_line_and_code_2(line, message, cap
 
 
 def test_every_option_is_in_the_table():
-    options = {name.replace("_", "-") for name in inspect.signature(cli.reproduce).parameters}
+    commands = (cli.reproduce, cli.bench)
+    names = {name for command in commands for name in inspect.signature(command).parameters}
+    options = {name.replace("_", "-") for name in names}
     assert options <= set(re.findall(r"--([\w-]+)", " ".join(LINES)))
 
 

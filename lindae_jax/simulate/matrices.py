@@ -97,7 +97,7 @@ def _simulate(
     batch = w1.shape[:-2]
     good = jnp.broadcast_to(checks.valid(problem.per_direction()).all(-1), batch)
     w1, w2 = (jnp.where(good[..., None, None], w, jnp.nan) for w in (w1, w2))
-    w1, w2, observed = trajectory.follow(
+    (w1, w2), observed = trajectory.follow(
         functools.partial(_advance, problem),
         lambda state: (state.a, _transpose(state.b)),
         _State(w1, _transpose(w2)),

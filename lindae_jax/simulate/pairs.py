@@ -2,20 +2,28 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lindae_jax import checks
-from lindae_jax.problem import Problem, Weights
-from lindae_jax.simulate import trajectory
+from lindae_jax.problem import Problem
+from lindae_jax.simulate import devices, pair_kernel, trajectory
+from lindae_jax.simulate.blocks import in_blocks
 from lindae_jax.simulate.trajectory import Trajectory
 
-# Steps taken per pass over the weights. XLA fuses them into one sweep through
-# memory; beyond about 16 the two outputs of the fusion recompute too much.
-_UNROLL = 8
+# Pairs in a block: what one core's cache holds, or all of the cores' together.
+_BLOCK_ONE_CORE, _BLOCK_ALL_CORES = 2**13, 2**17
+
+
+class _Form(NamedTuple):
+    """What decides on a program beside shapes: how the batch is cut, whether anything decays."""
+
+    spread: devices.Spread | None
+    block: int | None
+    decays: bool
 
 
 def simulate_pairs(
@@ -27,6 +35,8 @@ def simulate_pairs(
     save_every: int | None = None,
     save_steps: Sequence[int] | None = None,
     observe: Callable[[jax.Array, jax.Array, jax.Array, Problem], Any] | None = None,
+    compensated: bool = False,
+    carry: Sequence[ArrayLike] | None = None,
 ) -> Trajectory:
     """Full-batch gradient descent of weight pairs.
 
@@ -54,11 +64,19 @@ def simulate_pairs(
         Pure function (step, w1, w2, problem) -> pytree of arrays, called at
         each save; what it returns replaces the weights, of which only the last
         row is kept. It is static: each new function object compiles anew.
+    compensated : bool
+        Carry what each sum rounds off into the next step, one number more per
+        weight. In float32 small weights then grow at the right rate down to
+        learning_rate * eigenvalue = 1e-8; otherwise rounding swallows part of
+        each step below 1e-5. About a fifth as fast.
+    carry : pair of array_like, (...), optional
+        With `compensated`, where a run goes on: the last `Trajectory.carry`.
 
     Returns
     -------
     Trajectory
-        `step` (saves,), `w1`, `w2` (saves, ...), `status` (...), `observed`.
+        `step` (saves,), `w1`, `w2` (saves, ...), `status` (...), `observed`,
+        with `compensated` also `carry`, a pair like w1 and w2.
         Status DIVERGED: a weight is not finite at the last save.
         INVALID_INPUT: a bad value was found under tracing, the weights are NaN.
 
@@ -68,70 +86,123 @@ def simulate_pairs(
         Invalid problem, unsupported dtype, shapes that do not broadcast,
         num_steps negative, not an integer or not below 2^31, save_every below
         1, save_steps not increasing within [0, num_steps], both of them given,
-        observe not a function.
+        observe not a function, compensated not a bool, carry without it or not
+        a pair.
 
     Notes
     -----
     Bitwise, a run cut into segments equals one run, a batch equals its members
     run one by one, and the saves change nothing.
+    Large batches are spread over all devices of the process, unless their
+    arrays have been put somewhere; on a CPU set the `jax_num_cpu_devices` of
+    JAX to the number of cores first. docs/speed.md tells what was measured.
     Differentiable in forward mode (`jax.jvp`, `jax.jacfwd`).
     """
     steps = trajectory.schedule(num_steps, save_every, save_steps)
     trajectory.check_observe(observe)
-    (w1, w2), problem = checks.door(problem, w1=w1, w2=w2)
-    return _simulate(w1, w2, problem, steps, observe)
+    arrays, problem = checks.door(problem, w1=w1, w2=w2, **_carried(compensated, carry))
+    fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+    if compensated and carry is None:
+        arrays = (*arrays, *(jnp.zeros((), x.dtype) for x in arrays))
+    if any(checks.is_traced(x) for x in (*arrays, *fields)):
+        return _simulate(arrays, problem, steps, observe, _Form(None, None, True))
+    spread = devices.spread([*arrays, *fields])
+    if spread is not None:
+        arrays, problem = jax.tree.map(spread.place, (arrays, problem))
+    form = _Form(spread, _block(spread, arrays[0]), bool(jnp.any(problem.decay != 0)))
+    # At the top level, though the caller may be tracing something else.
+    with jax.ensure_compile_time_eval():
+        return _compiled(arrays[0])(arrays, problem, steps, observe, form)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _simulate(
-    w1: jax.Array, w2: jax.Array, problem: Problem, steps: jax.Array, observe: Any
+def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
+    """The arrays of a carry by name, none if there is none."""
+    if not isinstance(compensated, bool):
+        raise checks.mistake(
+            "compensated must be True or False", repr(compensated)[:60], "It is static."
+        )
+    if carry is None:
+        return {}
+    if not compensated:
+        raise checks.mistake(
+            "carry goes with compensated=True", "compensated=False", "Pass both or neither."
+        )
+    if not isinstance(carry, list | tuple) or len(carry) != 2:
+        raise checks.mistake(
+            "carry must be a pair of arrays", repr(carry)[:60], "Pass the last row of each carry."
+        )
+    return {"carry of w1": carry[0], "carry of w2": carry[1]}
+
+
+def _block(spread: devices.Spread | None, x: jax.Array) -> int | None:
+    on_cpu = all(device.platform == "cpu" for device in x.devices())
+    if not on_cpu or (spread is None and len(x.devices()) > 1):
+        return None
+    return _BLOCK_ONE_CORE if spread or devices.one_core() else _BLOCK_ALL_CORES
+
+
+def _core(
+    arrays: Sequence[jax.Array], problem: Problem, steps: jax.Array, observe: Any, form: _Form
 ) -> Trajectory:
     good = checks.valid(problem)
-    shape = jnp.broadcast_shapes(good.shape, w1.shape, w2.shape)
-    good = jnp.broadcast_to(good, shape)
-    w1, w2, observed = trajectory.follow(
-        functools.partial(_advance, problem),
-        lambda weights: weights,
-        Weights(jnp.where(good, w1, jnp.nan), jnp.where(good, w2, jnp.nan)),
+    shape = jnp.broadcast_shapes(good.shape, *(x.shape for x in arrays))
+    saved, observed = trajectory.follow(
+        functools.partial(_advance, problem, form),
+        lambda arrays: arrays,
+        tuple(arrays) if len(steps) == 1 else tuple(jnp.broadcast_to(x, shape) for x in arrays),
         steps,
         None if observe is None else lambda *row: observe(*row, problem),
     )
+    w1, w2, *carry = saved
     finite = jnp.isfinite(w1[-1]) & jnp.isfinite(w2[-1])
-    return Trajectory(steps, w1, w2, trajectory.status(good, finite), observed)
+    status = trajectory.status(jnp.broadcast_to(good, shape), finite)
+    return Trajectory(steps, w1, w2, status, observed, tuple(carry) if carry else None)
 
 
-def _advance(problem: Problem, weights: Weights, num_steps: jax.Array) -> Weights:
-    """Take a traced number of steps: passes of `_UNROLL` steps, then the rest one by one."""
-    step = functools.partial(
-        _step,
-        eigenvalue=problem.eigenvalue,
-        total=problem.eigenvalue + problem.noise,
-        learning_rate=problem.learning_rate,
-        shrinkage=problem.learning_rate * problem.decay,
-    )
-
-    def sweep(_: Any, weights: Weights) -> Weights:
-        for _ in range(_UNROLL):
-            weights = step(weights)
-        return weights
-
-    weights = jax.lax.fori_loop(0, num_steps // _UNROLL, sweep, weights)
-    return jax.lax.fori_loop(0, num_steps % _UNROLL, lambda _, w: step(w), weights)
+_simulate = jax.jit(_core, static_argnums=(3, 4))
 
 
-def _step(
-    weights: Weights,
-    eigenvalue: jax.Array,
-    total: jax.Array,
-    learning_rate: jax.Array,
-    shrinkage: jax.Array,
-) -> Weights:
-    """One step; total = lambda + epsilon, shrinkage = alpha gamma.
+def _compiled(x: jax.Array) -> Callable[..., Trajectory]:
+    """The core, on a CPU with the widest vectors it has: XLA stops at 256 bits of itself."""
+    return _simulate_wide() if next(iter(x.devices())).platform == "cpu" else _simulate
 
-    Every sum has exactly one product among its terms. So the compiler has no
-    choice of which product to fuse into a multiply-add, and each step rounds
-    alike wherever it stands: unrolled, in the remainder, vectorised or not.
-    """
-    w1, w2 = weights
-    gain = learning_rate * (eigenvalue - total * (w1 * w2))
-    return Weights((w1 - shrinkage * w1) + gain * w2, (w2 - shrinkage * w2) + gain * w1)
+
+@functools.cache
+def _simulate_wide() -> Callable[..., Trajectory]:
+    options: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0)
+    except jax.errors.JaxRuntimeError:  # a JAX that no longer knows the option
+        return _simulate
+    return jax.jit(_core, static_argnums=(3, 4), compiler_options=options)
+
+
+def _advance(
+    problem: Problem, form: _Form, arrays: tuple[jax.Array, ...], num_steps: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Take a traced number of steps from w1, w2 and what is carried, on all devices."""
+    num_outputs = len(arrays)
+    fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+
+    def part(num_steps: jax.Array, *arrays: jax.Array) -> list[jax.Array]:
+        compute = functools.partial(_compute, num_steps, form.decays, num_outputs)
+        return in_blocks(compute, arrays, num_outputs, form.block)
+
+    inputs = (num_steps, *arrays, *fields)
+    if form.spread is None:
+        return tuple(part(*inputs))
+    return tuple(form.spread.over(part, inputs, num_outputs))
+
+
+def _compute(
+    num_steps: jax.Array, decays: bool, num_arrays: int, *inputs: jax.Array
+) -> tuple[jax.Array, ...]:
+    """Weights and carries after some steps, NaN where the problem is not valid."""
+    problem = Problem(*inputs[num_arrays:])
+    good = checks.valid(problem)
+    shape = jnp.broadcast_shapes(*(x.shape for x in inputs))
+    start = [jnp.where(good, jnp.broadcast_to(x, shape), jnp.nan) for x in inputs[:num_arrays]]
+    carry = (start[2], start[3]) if start[2:] else None
+    state = pair_kernel.State((start[0], start[1]), carry)
+    state = pair_kernel.advance(state, pair_kernel.coefficients(problem, decays), num_steps)
+    return (*state.w, *(state.carry or ()))

@@ -46,6 +46,9 @@ class Trajectory(NamedTuple):
     """int8 (...), by member: OK, DIVERGED or INVALID_INPUT; see `status_message`."""
     observed: Any
     """None, or what `observe` returned, each leaf with a leading axis (saves,)."""
+    carry: Any = None
+    """With `compensated=True` a pair of arrays of the shapes of `w1` and `w2`: what float
+    sums rounded off, to be handed to a call that goes on; otherwise None."""
 
 
 def status_message(code: int) -> str:
@@ -155,11 +158,11 @@ def _iterates(x: Any) -> bool:
 
 def follow(
     advance: Callable[[State, jax.Array], State],
-    read: Callable[[State], tuple[jax.Array, jax.Array]],
+    read: Callable[[State], tuple],
     state: State,
     steps: jax.Array,
     observe: Callable[..., Any] | None,
-) -> tuple[jax.Array, jax.Array, Any]:
+) -> tuple[tuple, Any]:
     """Advance a state from save to save.
 
     The number of steps between two saves is a traced bound of one inner loop,
@@ -171,28 +174,37 @@ def follow(
     advance : function
         (state, number of steps) -> state.
     read : function
-        state -> (w1, w2).
+        state -> (w1, w2, ...): what is saved.
     observe : function or None
-        (step, w1, w2) -> pytree, in place of the weights.
+        (step, w1, w2) -> pytree, in place of what is saved.
 
     Returns
     -------
-    w1, w2, observed
+    saved : tuple
+        What `read` gave, with a leading axis (saves,), of length 1 with `observe`.
+    observed
         As in `Trajectory`.
     """
+
+    def row(state: State, step: jax.Array) -> Any:
+        saved = read(state)
+        return saved if observe is None else jax.tree.map(_strong, observe(step, *saved[:2]))
 
     def segment(carry: tuple[State, jax.Array], step: jax.Array) -> tuple[Any, Any]:
         state, reached = carry
         state = advance(state, step - reached)
-        weights = read(state)
-        row = weights if observe is None else jax.tree.map(_strong, observe(step, *weights))
-        return (state, step), row
+        return (state, step), row(state, step)
 
-    (state, _), rows = jax.lax.scan(segment, (state, jnp.int32(0)), steps)
-    if observe is None:
-        return *rows, None
-    w1, w2 = read(state)
-    return w1[None], w2[None], rows
+    if len(steps) == 1:  # without a loop, which would hold the state twice
+        state = advance(state, steps[0])
+        rows = _first(row(state, steps[0]))
+    else:
+        (state, _), rows = jax.lax.scan(segment, (state, jnp.int32(0)), steps)
+    return (rows, None) if observe is None else (_first(read(state)), rows)
+
+
+def _first(row: Any) -> Any:
+    return jax.tree.map(lambda x: x[None], row)
 
 
 def _strong(x: Any) -> jax.Array:

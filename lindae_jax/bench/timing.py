@@ -1,0 +1,167 @@
+"""Alternating runs of contenders whose answers were checked first."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+_MOST_STEPS, _MOST_TRIALS = 2**30, 12
+
+
+class Absent(Exception):
+    """A contender that cannot run here, and why."""
+
+
+class WrongAnswer(FloatingPointError):
+    """A contender whose answer differs from the reference; it is not worth timing."""
+
+
+class Variant(NamedTuple):
+    """One configuration of a contender."""
+
+    label: str
+    """Of what sets it apart from the others; may be empty."""
+    work: float
+    """Units of work in one step."""
+    run: Callable[[int], Any]
+    """Takes so many steps, returns when all is done."""
+    error: Callable[[], float]
+    """Of the answer to a short run, against a reference."""
+    tolerance: float
+
+
+class Contender(NamedTuple):
+    """One way to do the work of a case, at its best configuration."""
+
+    name: str
+    role: Literal["library", "ceiling", "rival"]
+    variants: list[Variant]
+
+
+class Case(NamedTuple):
+    """Work done by several contenders in turn."""
+
+    name: str
+    """That by which it is asked for: pairs, matrices, ..."""
+    title: str
+    unit: str
+    """Of the work, as in "pair-steps"."""
+    contenders: list[Contender]
+    absent: dict[str, str]
+    """Contenders that cannot run here, with a word why."""
+    headline: bool = False
+    """Whether it belongs in a short table."""
+    dtype: str = "float32"
+    size: int | None = None
+    """Position on the plot of cost against size, for cases that belong there."""
+    least_steps: int = 1
+    """In a run, however long it lasts: what a call costs besides is shared by so many."""
+
+
+class Ready(NamedTuple):
+    """A contender at its best configuration, answer checked."""
+
+    contender: Contender
+    variant: Variant
+    steps: int
+    error: float
+    compile_seconds: float
+
+
+def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
+    """Check every answer, then time all contenders in turn, round by round.
+
+    Returns
+    -------
+    dict
+        For JSON. The rate of a contender is work * steps / seconds.
+
+    Raises
+    ------
+    WrongAnswer
+        An answer is off by more than its tolerance.
+    """
+    absent, ready = dict(case.absent), []
+    for contender in case.contenders:
+        try:
+            ready.append(prepare(contender, seconds, case.least_steps))
+        except WrongAnswer:
+            raise
+        except Exception as error:
+            # A rival of a version that does not get along with the others here.
+            if contender.role != "rival":
+                raise
+            absent[contender.name] = f"failed: {type(error).__name__}: {error}"[:200]
+    times: list[list[float]] = [[] for _ in ready]
+    for each in ready:
+        each.variant.run(each.steps)
+    for turn in range(rounds):
+        # Another one begins each round, for a core may tire or be taken away in rhythm.
+        for i in range(len(ready)):
+            at = (turn + i) % len(ready)
+            times[at].append(timed(ready[at].variant.run, ready[at].steps))
+    return {
+        "name": case.name,
+        "title": case.title,
+        "unit": case.unit,
+        "headline": case.headline,
+        "dtype": case.dtype,
+        "size": case.size,
+        "contenders": [_as_json(*pair) for pair in zip(ready, times, strict=True)],
+        "absent": absent,
+    }
+
+
+def _as_json(ready: Ready, seconds: list[float]) -> dict[str, Any]:
+    return {
+        "name": ready.contender.name,
+        "role": ready.contender.role,
+        "label": ready.variant.label,
+        "work": ready.variant.work,
+        "steps": ready.steps,
+        "seconds": seconds,
+        "compile_seconds": ready.compile_seconds,
+        "error": ready.error,
+        "tolerance": ready.variant.tolerance,
+    }
+
+
+def prepare(contender: Contender, seconds: float, least_steps: int = 1) -> Ready:
+    """Check every configuration, keep the fastest, choose its number of steps."""
+    found = []
+    for variant in contender.variants:
+        compiling = timed(variant.run, 2) - timed(variant.run, 2)
+        error = float(variant.error())
+        if not error <= variant.tolerance:
+            name = " ".join(filter(None, (contender.name, variant.label)))
+            raise WrongAnswer(
+                f"{name}: wrong by {error:.3g}, where {variant.tolerance:.3g} is allowed"
+            )
+        steps, rate = calibrate(variant, seconds if len(contender.variants) == 1 else seconds / 8)
+        if len(contender.variants) > 1:
+            # A moment's disturbance must not decide which is the fastest.
+            rate = variant.work * steps / min(timed(variant.run, steps) for _ in range(3))
+        found.append((rate, Ready(contender, variant, steps, error, max(compiling, 0.0))))
+    rate, best = max(found, key=lambda pair: pair[0])
+    steps = round(seconds * rate / best.variant.work)
+    return best._replace(steps=min(max(steps, least_steps), _MOST_STEPS))
+
+
+def calibrate(variant: Variant, seconds: float) -> tuple[int, float]:
+    """Steps that last about so many seconds, at least 1, and the rate of work."""
+    steps = 1
+    for _ in range(_MOST_TRIALS):
+        variant.run(steps)  # may have to compile for this number
+        spent = max(timed(variant.run, steps), 1e-7)
+        # What a call costs besides its steps is not to be taken for the cost of a step.
+        if steps == _MOST_STEPS or spent >= seconds / 2:
+            break
+        steps = min(_MOST_STEPS, round(steps * min(max(seconds / spent, 2), 100)))
+    wanted = min(max(round(steps * seconds / spent), 1), _MOST_STEPS)
+    return wanted, variant.work * steps / spent
+
+
+def timed(run: Callable[[int], Any], steps: int) -> float:
+    """Seconds that a run lasts."""
+    start = time.perf_counter()
+    run(steps)
+    return time.perf_counter() - start

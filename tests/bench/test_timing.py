@@ -1,0 +1,106 @@
+"""Answers before times; steps that fill the time asked for; contenders in turn."""
+
+import numpy as np
+import pytest
+
+from lindae_jax.bench import timing
+from lindae_jax.bench.timing import Case, Contender, Variant, WrongAnswer
+
+
+class Clock:
+    """Time that passes only where a run says so."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
+
+    def variant(self, cost, overhead=0.0, work=1.0, label="", error=0.0, log=None):
+        def run(steps):
+            self.now += overhead + cost * steps
+            if log is not None:
+                log.append(label)
+
+        return Variant(label, work, run, lambda: error, 1e-3)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize("cost", [1e-9, 1e-6, 1e-3, 0.1])
+def test_a_run_lasts_as_long_as_asked(clock, cost):
+    steps, rate = timing.calibrate(clock.variant(cost, work=3.0), 0.5)
+    # Rounding to a whole number of steps is all that is left.
+    assert abs(steps * cost - 0.5) <= cost
+    np.testing.assert_allclose(rate, 3 / cost, rtol=1e-12)
+
+
+def test_what_a_call_costs_is_not_taken_for_the_cost_of_a_step(clock):
+    steps, _ = timing.calibrate(clock.variant(1e-6, overhead=0.02), 0.5)
+    assert 0.25 <= steps * 1e-6 + 0.02 <= 0.55
+
+
+def test_a_step_longer_than_the_run_is_taken_once(clock):
+    assert timing.calibrate(clock.variant(7.0), 0.5)[0] == 1
+
+
+def test_a_case_can_ask_for_more_steps_than_fit(clock):
+    contender = Contender("a", "library", [clock.variant(0.01, overhead=2.0)])
+    assert timing.prepare(contender, 0.5, 100).steps == 100
+
+
+def test_a_run_of_no_cost_ends(clock):
+    assert timing.calibrate(clock.variant(0.0), 0.5)[0] <= 2**30
+
+
+def test_the_fastest_variant_is_kept(clock):
+    # The second does half as many steps a second, but three times the work in each.
+    slow, fast = clock.variant(1e-3, label="slow"), clock.variant(2e-3, work=3.0, label="fast")
+    ready = timing.prepare(Contender("a", "rival", [slow, fast]), 0.5)
+    assert ready.variant.label == "fast"
+    assert abs(ready.steps - 250) <= 1
+
+
+@pytest.mark.parametrize("error", [2e-3, np.inf, np.nan])
+def test_a_wrong_answer_is_not_timed(clock, error):
+    wrong = Contender("a", "rival", [clock.variant(1e-3, label="blocks", error=error)])
+    right = Contender("b", "library", [clock.variant(1e-3)])
+    with pytest.raises(WrongAnswer, match=r"a blocks: wrong by .*, where 0\.001 is allowed"):
+        timing.measure(Case("pairs", "title", "steps", [right, wrong], {}), 0.1, 3)
+
+
+def test_a_rival_that_breaks_is_left_out_with_a_word_and_the_library_is_not(clock):
+    def broken(steps):
+        raise TypeError("other version")
+
+    variant = Variant("", 1.0, broken, lambda: 0.0, 1.0)
+    library = Contender("b", "library", [clock.variant(1e-3)])
+    case = Case("pairs", "title", "steps", [library, Contender("a", "rival", [variant])], {})
+    found = timing.measure(case, 0.1, 3)
+    assert found["absent"] == {"a": "failed: TypeError: other version"}
+    assert [c["name"] for c in found["contenders"]] == ["b"]
+    with pytest.raises(TypeError, match="other version"):
+        timing.measure(case._replace(contenders=[Contender("b", "library", [variant])]), 0.1, 3)
+
+
+def test_contenders_run_in_turn_and_each_begins_a_round(clock):
+    log: list[str] = []
+    contenders = [
+        Contender(name, "rival", [clock.variant(0.1, label=name, log=log)]) for name in "abc"
+    ]
+    found = timing.measure(Case("pairs", "title", "steps", contenders, {}), 0.1, 4)
+    assert "".join(log)[-12:] == "abcbcacababc"
+    assert [len(c["seconds"]) for c in found["contenders"]] == [4, 4, 4]
+
+
+def test_compiling_is_told_apart(clock):
+    calls = []
+
+    def run(steps):
+        clock.now += 1e-3 * steps + (0 if calls else 2.0)
+        calls.append(steps)
+
+    ready = timing.prepare(Contender("a", "rival", [Variant("", 1.0, run, lambda: 0.0, 1.0)]), 0.1)
+    np.testing.assert_allclose(ready.compile_seconds, 2.0, rtol=1e-9)
+    assert abs(ready.steps - 100) <= 1

@@ -1,0 +1,95 @@
+"""A batch spread over devices is the batch on one, bit by bit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+import lindae_jax
+from lindae_jax.simulate import devices
+
+SPREAD = """
+import logging, jax, numpy as np, jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from lindae_jax import Problem, simulate_pairs
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+assert jax.device_count() == 3
+rng = np.random.default_rng(7)
+here = jax.devices()[1]
+
+def run(shapes, **options):
+    values = [rng.uniform(0.1, 1, shape).astype(np.float32) for shape in shapes]
+    put = [jax.device_put(x, here) for x in values]
+    both = []
+    for w1, w2, *fields in (values, put):
+        both.append(simulate_pairs(w1, w2, Problem(*fields), num_steps=37, **options))
+    many, one = both
+    assert one.w1.devices() == {here}
+    for x, y in zip(jax.tree.leaves(many), jax.tree.leaves(one), strict=True):
+        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+    return len(many.w1.devices())
+
+n = 60_000
+assert run([(n,)] * 6) == 3
+assert run([(n,), (), (), (), (), ()]) == 3
+assert run([(), (n,), (1, n), (), (), ()]) == 3
+assert run([(30, 1), (1, 7000), (7000,), (), (30, 1), ()], save_every=10) == 3
+assert run([(n,)] * 6, observe=lambda step, w1, w2, p: (w1 * w2, w1.max()), save_every=9) == 3
+assert run([(n,)] * 6, compensated=True) == 3
+for odd in ([(n + 1,)] * 6, [(n + 2, 1), (1, 2), (), (2,), (), ()]):
+    run(odd, save_every=20)
+assert run([(100,)] * 6) == 1  # too few to be worth the way
+
+# What lies on several devices stays on these.
+mesh = Mesh(np.array(jax.devices()[1:]), ("mine",))
+x = jax.device_put(np.full(n, 0.5, np.float32), NamedSharding(mesh, PartitionSpec("mine")))
+got = simulate_pairs(x, x, Problem(np.float32(1.0)), num_steps=3)
+assert got.w1.devices() == set(jax.devices()[1:]), got.w1.devices()
+with jax.default_device(here):
+    got = simulate_pairs(jnp.full(n, 0.5), 0.5, Problem(1.0), num_steps=3)
+    assert got.w1.devices() == {here}
+
+# Under the caller's own jit nothing is moved.
+assert jax.jit(lambda x: simulate_pairs(x, x, Problem(1.0), num_steps=3).w1)(x).shape == (1, n)
+print("same")
+"""
+
+
+def process(code, num_devices):
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
+    environment |= {
+        "JAX_NUM_CPU_DEVICES": str(num_devices),
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=Path(lindae_jax.__file__).parent.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_three_devices_do_as_one_does():
+    done = process(SPREAD, 3)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "same\n")
+
+
+@pytest.mark.parametrize(("version", "cores", "times"), [((0, 12, 0), 4, 1), ((0, 9, 0), 4, 0)])
+def test_the_line_to_write_is_said_once_where_cores_are_idle(
+    monkeypatch, caplog, version, cores, times
+):
+    monkeypatch.setattr(jax, "__version_info__", version)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores), raising=False)
+    devices._hint.cache_clear()
+    for _ in range(3):
+        devices._hint()
+    assert caplog.text.count('jax.config.update("jax_num_cpu_devices", 4)') == times
+    devices._hint.cache_clear()
