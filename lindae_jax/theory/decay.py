@@ -31,7 +31,8 @@ def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State
     s, d = w1 + w2, w1 - w2
 
     k = a * jnp.abs(s * d)
-    near = ((mu**2 + k**2 / 4) * time**2 <= 0.125) & (4 * gamma * time <= 0.125)
+    turned = jnp.square(mu * time) + jnp.square(k / 2 * time)
+    near = (turned <= 0.125) & (4 * gamma * time <= 0.125)
     early = _near(w1, w2, a, mu, gamma, jnp.where(near, time, 0))
     s, d = _far(*_fed(~near, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 0, 1)))
     late = State((s + d) / 2, (s - d) / 2, (s + d) * (s - d) / 4)

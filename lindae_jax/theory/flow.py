@@ -82,8 +82,8 @@ def _finite_time(t, start, eigenvalue, noise, learning_rate):
     speed = jnp.hypot(jnp.where(resting, 1, eigenvalue), k / 2)
     near = resting | (speed * time <= 0.5)
     time = jnp.where(near, time, 0)
-    squared = jnp.square(jnp.minimum(time, jnp.finfo(t.dtype).max ** 0.49))
-    y = (eigenvalue**2 + k**2 / 4) * squared
+    # Rates times time, then squared: the square of a rate alone may underflow.
+    y = jnp.square(eigenvalue * time) + jnp.square(k / 2 * time)
     # Each form is fed harmless inputs where the other is taken, so that
     # neither spoils the other's gradient.
     early = _near(jnp.where(near, y, 0), time, start, k, eigenvalue, noise)

@@ -130,12 +130,14 @@ def _unbalanced_time(target, w1, w2, lam, a):
     y = 2 * common * (u + s2) / (r_plus + a * u + a * d2 * (1 + a * quotient))
     rising = _log_time(z, jnp.where(positive, y, 1), jnp.where(positive, w1 + w2, 1))
 
-    # target < 0: U / s0^2 is the sum, and s0 = 0 is no special case.
-    v = d2 / jnp.where(positive, 1, n - 2 * target)
+    # target < 0: U / s0^2 is the sum, and s0 = 0 is no special case, where v, which
+    # may be beyond the range, counts nothing.
+    q = jnp.where(positive, 1, n - 2 * target)
+    v = jnp.minimum(d2 / q, jnp.finfo(d2.dtype).max)
     r_minus = k * (k / jnp.where(r_plus > 0, r_plus, 1))
     below = r_plus + a * s2 * v + a * d2 + r_minus * v
-    x = jnp.where(positive, 1, 2 * common * (v + 1) / jnp.where(positive, 1, below))
-    return jnp.where(positive, rising, x * log1p_ratio(z * x))
+    x = jnp.where(positive, 1, 2 * common * (d2 + q) / jnp.where(positive, 1, below))
+    return jnp.where(positive, rising, _log_time(z, x, jnp.sqrt(q)))
 
 
 def _hypot(x, y):
@@ -173,8 +175,7 @@ def _balanced(target, w1, w2, problem):
         return x * log1p_ratio(2 * mu * x)
 
     def fading(target, w0, rate, a):
-        x = (w0 - target) / (2 * target * (rate + a * w0))
-        return x * log1p_ratio(2 * rate * x)
+        return _log_time(2 * rate, (w0 - target) / (rate + a * w0), jnp.sqrt(2 * target))
 
     time = _guarded(up, rising, (target, w1 + w2, mu, a), (0.5, 1, 1, 1))
     above = _guarded(down & (mu >= 0), sinking_from_above, (target, w0, mu, a), (1.5, 2, 1, 1))

@@ -132,6 +132,19 @@ def test_antisymmetric_weights_end_in_the_saddle(dtype):
     assert (a, b, w) == (0, 0, 0)
 
 
+def test_rates_whose_squares_underflow(dtype, eps):
+    """lambda = 0 and tiny weights, at times so late that they have moved."""
+    small = float(np.finfo(dtype).tiny) ** 0.25
+    scale = np.array([1e-4, 1e-2, 1, 1e2, 1e4]) / small**2
+    points = np.array([[t, -2 * small, -small, 0.0, 0.5, 0.0, 0.5] for t in scale])
+    points = points.astype(dtype).astype(np.float64)
+    found = accuracy.evaluate(points, np.dtype(dtype))
+    expected = oracle.flow_table(points)[:, :2].astype(np.float64)
+    moved = np.abs(expected[-1] / points[-1, 1:3] - 1)
+    assert moved.max() > 0.1
+    np.testing.assert_allclose(found[:, :2], expected, atol=16 * eps * 2 * small)
+
+
 def test_late_finite_times_join_the_limit(rng, dtype, eps):
     _, w1, w2, problem = _random(rng, dtype)
     w1 = np.abs(w1) + dtype(0.1)

@@ -83,6 +83,20 @@ def test_early_targets_of_large_weights_with_decay(dtype):
     assert error.max() <= accuracy.DECAY_ROUND_TRIP[np.dtype(dtype)]
 
 
+@pytest.mark.both
+def test_the_last_normal_targets_of_the_way_into_the_saddle(dtype):
+    """w1 = -w2 fades to 0 through the whole range of the dtype; decay there adds to lambda."""
+    tiny = float(np.finfo(dtype).tiny)
+    target = np.array([-tiny, -1.5 * tiny, -64 * tiny], dtype)
+    for lam, decay in ((0.25, 0.0), (2.0, 0.0), (0.25, 0.125), (0.25, 0.5)):
+        found = theory.time_to_mapping(target, dtype(8), dtype(-8), Problem(lam, 0.5, decay, 0.125))
+        expected = [
+            float(oracle.time_to_mapping_no_decay(x, 8.0, -8.0, lam + decay, 0.5 - decay, 0.125))
+            for x in target.tolist()
+        ]
+        np.testing.assert_allclose(found, expected, rtol=accuracy.TIME[np.dtype(dtype)])
+
+
 # w1, w2, eigenvalue, noise, decay and the epoch (learning rate 1/8) the target is taken at
 DECAY_STARTS = {
     "rising": (0.25, 0.5, 1.25, 0.5, 0.25, 8.0),
