@@ -34,8 +34,7 @@ def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State
     turned = jnp.square(mu * time) + jnp.square(k / 2 * time)
     near = (turned <= 0.125) & (4 * gamma * time <= 0.125)
     early = _near(w1, w2, a, mu, gamma, jnp.where(near, time, 0))
-    s, d = _far(*_fed(~near, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 0, 1)))
-    late = State((s + d) / 2, (s - d) / 2, (s + d) * (s - d) / 4)
+    late = _far(*_fed(~near, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 0, 1)))
     end = limit_with_decay(w1 + w2, a, mu)
     finite = jnp.isfinite(w1) & jnp.isfinite(w2)
     return State(
@@ -129,7 +128,7 @@ def _taylor(rate, squared, loss):
 
 
 def _far(s, d, a, mu, gamma, time):
-    """s and d after `time`, through the stages that x passes."""
+    """The state after `time`, through the stages that x passes."""
     total = 2 * gamma * time
     k = a * jnp.abs(s * d)
     edge = 4 * gamma * debye.THRESHOLD
@@ -140,24 +139,40 @@ def _far(s, d, a, mu, gamma, time):
     first = jnp.clip(first, 0, total)
     positive = jnp.where(whole, 1, gamma)  # past the first stage gamma > 0
     spent = jnp.where(whole, time, first / (2 * positive))
-    s, d = _where_needed(_stage_large, whole | part, s, d, a, mu, gamma, spent)
+    aw = jnp.full_like(s, jnp.nan)
+    s, d, aw = _where_needed(_stage_large, whole | part, (s, d, aw), a, mu, gamma, spent)
+    aw = jnp.where(whole, aw, jnp.nan)
     gamma = positive
 
     x = jnp.where(whole, 0, a * jnp.abs(s * d)) / (4 * gamma)
     moderate = ~whole & (x > _EDGE_SMALL) & (first < total)
     second = jnp.where(moderate, jnp.log(jnp.where(moderate, x, 1) / _EDGE_SMALL), 0)
     second = jnp.minimum(second, jnp.where(moderate, total - first, 0))
-    s, d = _where_needed(_stage_moderate, moderate, s, d, a, mu, gamma, x, second)
+    s, d = _where_needed(_stage_moderate, moderate, (s, d), a, mu, gamma, x, second)
 
     small = ~whole & (total - first - second > 0)
     rest = time - jnp.where(whole, 0, spent) - second / (2 * gamma)
-    return _where_needed(_stage_small, small, s, d, a, mu, gamma, rest)
+    s, d = _where_needed(_stage_small, small, (s, d), a, mu, gamma, rest)
+    return _weights(s, d, a, aw)
 
 
-def _where_needed(stage, active, s, d, *others):
+def _where_needed(stage, active, state, *others):
     """A stage, passed over as a whole where no member needs it."""
     return jax.lax.cond(
-        active.any(), stage, lambda active, s, d, *others: (s, d), active, s, d, *others
+        active.any(), stage, lambda active, state, *others: state, active, state, *others
+    )
+
+
+def _weights(s, d, a, aw):
+    """Weights and mapping; through `aw`, (lambda + epsilon) w, where that is a number."""
+    one, two = (s + d) / 2, (s - d) / 2
+    settled = ~jnp.isnan(aw)
+    w = jnp.where(settled, jnp.where(settled, aw, 0) / jnp.where(settled, a, 1), one * two)
+    # The larger weight as it is, the other one as what is left of the mapping.
+    first = jnp.abs(one) >= jnp.abs(two)
+    other = w / jnp.where(settled, jnp.where(first, one, two), 1)
+    return State(
+        jnp.where(settled & ~first, other, one), jnp.where(settled & first, other, two), w
     )
 
 
@@ -168,6 +183,8 @@ def _fed(active, values, harmless):
 
 def _advance(s, d, a, start, end, half, gone, shrunk):
     """s and d at the end of a stage from its two fundamental solutions.
+
+    With them the excess of a s^2 / 2 over its value on the growing solution alone.
 
     `start` and `end` hold (growth rate of the growing solution plus mu, that of
     the decaying one less mu, over (k/2)^2); half^2 = 1 - gone is the ratio of
@@ -183,13 +200,16 @@ def _advance(s, d, a, start, end, half, gone, shrunk):
     # (k/2)^2 = (a s^2 / 2) v
     over = up1 + v * (a * s * s / 2) * faded * down1 + v * (down0 * up1 - faded * up0 * down1)
     under = a / 2 * ss * ss * (gone + v * down0) + hs * hs * up0
-    factor = jnp.sqrt(over / jnp.where(under > 0, under, 1))
-    return ss * factor, d * shrunk * (scale / factor)
+    under = jnp.where(under > 0, under, 1)
+    factor = jnp.sqrt(over / under)
+    u = a * s * s / 2
+    excess = hs * (hs / under) * (u - up0) * (up1 + u * v * (shrunk * shrunk) * down1)
+    return ss * factor, d * shrunk * (scale / factor), excess
 
 
-def _stage_large(active, s, d, a, mu, gamma, time):
+def _stage_large(active, state, a, mu, gamma, time):
     """Large order or argument: uniform expansions, gamma = 0 included."""
-    before = s, d
+    s, d, _ = state
     s, d, a, mu, gamma, time = _fed(active, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 0, 1))
     shrunk = jnp.exp(-2 * gamma * time)
     k0 = a * jnp.abs(s * d)
@@ -202,10 +222,30 @@ def _stage_large(active, s, d, a, mu, gamma, time):
     decayed = jnp.exp(-exponent)
     half = jnp.exp(-exponent / 2) * jnp.sqrt(f)
     gone = decayed * (1 - f) - jnp.expm1(-exponent)
-    s, d = _advance(
+    s, d, excess = _advance(
         s, d, a, _slopes(mu, k0, z0, series0), _slopes(mu, k1, z1, series1), half, gone, shrunk
     )
-    return jnp.where(active, s, before[0]), jnp.where(active, d, before[1])
+    bend = k1 * (k1 / (2 * z1)) * (series1.n_minus / series1.u_minus)
+    aw = _settled(s, a, mu, k1, z1, bend + excess)
+    return tuple(
+        jnp.where(active, new, old) for new, old in zip((s, d, aw), state, strict=True)
+    )
+
+
+def _settled(s, a, mu, k, z, excess):
+    """(lambda + epsilon) w near its slow path, NaN where that form would cancel.
+
+    s and d move with time at the rate gamma even where w has come to rest:
+    their difference would magnify rounding of a derivative in gamma by t'.
+    """
+    u = a * s * s / 2
+    near = u > z / 64  # elsewhere w is still small
+    u = jnp.where(near, u, z)
+    v = (k / 2) * (k / 2) / u
+    down = k * (k / (2 * (z + 2 * mu)))  # v on the slow path
+    change = excess / 2 * (1 + down / u)
+    settled = near & (jnp.abs(mu) + jnp.abs(change) <= u + v)
+    return jnp.where(settled, mu + change, jnp.nan)
 
 
 def _hypot(x, y):
@@ -227,9 +267,9 @@ def _exponent(mu, gamma, time, k0, z0, z1):
     return drop + 2 * mu * time - mu * y * log1p_ratio(gamma * y)
 
 
-def _stage_moderate(active, s, d, a, mu, gamma, x, lost):
+def _stage_moderate(active, state, a, mu, gamma, x, lost):
     """Moderate argument, moderate order: K by quadrature, I by recurrence."""
-    before = s, d
+    s, d = state
     s, d, a, mu, gamma, x, lost = _fed(
         active, (s, d, a, mu, gamma, x, lost), (1, 1, 1, 3, 1, 2, 0.5)
     )
@@ -244,20 +284,22 @@ def _stage_moderate(active, s, d, a, mu, gamma, x, lost):
     wronskian = ends * (both.k + both.i)
     f = (both.k_scaled[0] / both.k_scaled[1]) ** 2 * (wronskian[0] / wronskian[1])
     half = jnp.exp(-exponent / 2) * jnp.sqrt(f)
-    s, d = _advance(s, d, a, (up[0], down[0]), (up[1], down[1]), half, 1 - half * half, shrunk)
-    return jnp.where(active, s, before[0]), jnp.where(active, d, before[1])
+    s, d, _ = _advance(
+        s, d, a, (up[0], down[0]), (up[1], down[1]), half, 1 - half * half, shrunk
+    )
+    return jnp.where(active, s, state[0]), jnp.where(active, d, state[1])
 
 
 _EDGE_SMALL = 0.25
 _NUM_SMALL = {"float32": 6, "float64": 12}
 
 
-def _stage_small(active, s, d, a, mu, gamma, time):
+def _stage_small(active, state, a, mu, gamma, time):
     """Argument up to 1/4: series in x^2, reduction of order for the second solution.
 
     No singularity at integer order; w1 = +-w2 is the case x = 0.
     """
-    before = s, d
+    s, d = state
     s, d, a, mu, gamma, time = _fed(active, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 1, 1))
     lost = 2 * gamma * time
     x2 = jnp.square(a * s * d / (4 * gamma))
@@ -282,7 +324,7 @@ def _stage_small(active, s, d, a, mu, gamma, time):
     factor = jnp.sqrt(source / jnp.where(under > 0, under, 1) - lag * scale * scale)
     s_t = ss * factor * jnp.exp(fall * time)
     d_t = d * jnp.exp(-lost - fall * time) * (scale / factor)
-    return jnp.where(active, s_t, before[0]), jnp.where(active, d_t, before[1])
+    return jnp.where(active, s_t, state[0]), jnp.where(active, d_t, state[1])
 
 
 def _series_small(nu, x2):

@@ -52,9 +52,7 @@ def weights(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> Wei
     (w1 + w2 = 0; gamma = 0 in gamma; gamma = lambda) what is returned is
     finite: the derivative of the branch taken, 0 in gamma at gamma = 0.
     First derivatives only are promised: at gamma = 0 mixed second ones with
-    gamma are not right. Derivatives in gamma carry errors of a few eps times
-    t' (w1^2 + w2^2), t' = learning_rate t; in float32 that is all of them
-    where eigenvalue t' exceeds some 1e5.
+    gamma are not right.
     """
     (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
     state = _core(w1, w2, problem)(t, w1, w2, problem)

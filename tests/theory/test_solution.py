@@ -182,6 +182,35 @@ def test_derivative_in_decay_at_none_is_the_integral(name, dtype, eps):
 
 
 @pytest.mark.both
+def test_derivative_in_decay_at_rest_is_that_of_the_slow_path(rng, dtype, eps):
+    """gamma = 0, long after learning: delta = w1^2 - w2^2 falls as exp(-2 gamma t').
+
+    The mapping follows at w' = 0 to first order, (lambda - a w) N = 2 gamma w
+    with N^2 = 4 w^2 + delta^2, so that its derivative stays -2 w* / (a N)
+    while those of the weights grow with t'.
+    """
+    lam, noise, time = (
+        dtype(x) for x in (rng.uniform(0.3, 2, 40), rng.uniform(0, 1, 40), np.logspace(2, 7, 40))
+    )
+    w1, w2 = dtype(rng.uniform(0.5, 1.5, 40)), dtype(rng.uniform(-0.4, 0.4, 40))
+
+    zero, one = np.zeros(40, dtype), np.ones(40, dtype)
+    points = np.stack([time, w1, w2, lam, noise, zero, one], axis=1)
+    in_decay = np.tile(np.eye(7, dtype=dtype)[5], (40, 1))
+    slopes = derivatives.pushforward(_curve, points, in_decay).T
+    lam, noise, time, w1, w2 = (np.float64(x) for x in (lam, noise, time, w1, w2))
+    a, delta = lam + noise, w1**2 - w2**2
+    w = lam / a
+    norm = np.hypot(2 * w, delta)
+    slope = -2 * w / (a * norm)
+    big = np.sqrt((norm + delta) / 2)
+    slope_big = ((4 * w * slope - 2 * time * delta**2) / norm - 2 * time * delta) / (4 * big)
+    slope_small = slope / big - w * slope_big / big**2
+    for got, expected in zip(slopes, (slope_big, slope_small, slope), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=64 * eps)
+
+
+@pytest.mark.both
 def test_differential_equation_holds(rng, dtype):
     """dw/dt against the gradient of the loss, with and without decay.
 
