@@ -222,7 +222,7 @@ def broadcast(named: dict[str, Any]) -> tuple[int, ...]:
 
 def count(name: str, value: Any, minimum: int = 0) -> int:
     """A static Python int >= minimum (NumPy integers are taken too)."""
-    remedy = f"Pass a Python int >= {minimum}; it is static, one compilation per value."
+    remedy = f"Pass a Python int >= {minimum}."
     if isinstance(value, bool) or is_traced(value):
         raise mistake(f"{name} must be an integer >= {minimum}", f"{value!r}", remedy)
     try:

@@ -91,7 +91,7 @@ def load(
         raise checks.mistake(
             f"num_samples must be at most the rows of split {split!r} of {name}",
             f"{num_samples} of {stop - start} rows",
-            "Ask for fewer, or for another split.",
+            "Ask for fewer.",
         )
     return read(start, stop if num_samples is None else start + num_samples)
 
@@ -229,14 +229,19 @@ def _idx_header(path: Path, stream: io.BufferedIOBase) -> int:
 def _idx_images(path: Path, stream: io.BufferedIOBase, start: int, stop: int) -> np.ndarray:
     """Rows start to stop as bytes; reads to the end, to see that nothing is missing."""
     num_rows = _idx_header(path, stream)
-    images = np.empty((stop - start, 784), np.uint8)
     read = _skip(stream, 784 * start)
-    if read == 784 * start:
-        read += stream.readinto(images.data.cast("B"))
-        read += _skip(stream)
+    # Grows with what is there: a damaged header may name more rows than memory holds.
+    images = bytearray()
+    while read == 784 * start + len(images) and len(images) < 784 * (stop - start):
+        part = stream.read(min(2**20, 784 * (stop - start) - len(images)))
+        if not part:
+            break
+        images += part
+        read += len(part)
+    read += _skip(stream)
     if read != 784 * num_rows:
         raise _damaged(path, f"{read} bytes of pixels where its header says {784 * num_rows}")
-    return images
+    return np.frombuffer(images, np.uint8).reshape(stop - start, 784)
 
 
 def _skip(stream: io.BufferedIOBase, num_bytes: int | None = None) -> int:

@@ -112,10 +112,12 @@ def _symmetric_uniform(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> ja
 
 
 def _checked(name: str, value: ArrayLike) -> Any:
-    """The parameter itself, checked; a Python scalar stays one, out of dtype's way."""
+    """The parameter, NaN where a traced one is bad; a Python scalar stays one, of no dtype."""
     arrays, _ = checks.cast({name: value})
     checks.check_values({name: (arrays[name], "non_negative")})
-    return value if isinstance(value, int | float) else arrays[name]
+    if isinstance(value, int | float):
+        return value
+    return jnp.where(checks.allowed("non_negative", arrays[name]), arrays[name], jnp.nan)
 
 
 def _sample(
@@ -140,5 +142,4 @@ def _sample(
 def _scaled(
     draw: Callable, parameter: jax.Array, key: jax.Array, shape: tuple[int, ...], dtype: Any
 ) -> jax.Array:
-    good = checks.allowed("non_negative", parameter)
-    return jnp.where(good, parameter * draw(key, shape, dtype), jnp.nan)
+    return parameter * draw(key, shape, dtype)

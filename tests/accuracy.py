@@ -329,7 +329,7 @@ def document(num_points: int, processes: int) -> str:
         "",
         f"Written by `make accuracy` (tests/accuracy.py): {num_points:,} seeded points a regime,",
         "with decay for the box and a twentieth of them for the others (tests/regimes.py",
-        "defines each), against values of 40 digits or more (tests/oracle.py).",
+        "defines each), against 60-digit arithmetic (tests/oracle.py).",
         "eps is 2.2e-16 in float64 and 1.2e-7 in float32. Numbers below the smallest normal",
         "number count as 0.",
         "",

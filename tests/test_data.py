@@ -113,6 +113,7 @@ MNIST_DAMAGE = [
     ({"shape": (7, 28, 28)}, f"{6 * 784} bytes of pixels where its header says {7 * 784}"),
     ({"shape": (5, 28, 28)}, f"{6 * 784} bytes of pixels where its header says {5 * 784}"),
     ({"shape": (6000, 28, 28)}, f"{6 * 784} bytes of pixels"),
+    ({"shape": (2**31, 28, 28)}, f"{6 * 784} bytes of pixels"),
     ({"tail": b"x"}, f"{6 * 784 + 1} bytes of pixels"),
 ]
 

@@ -11,7 +11,8 @@ import lindae_jax
 
 PACKAGE = Path(lindae_jax.__file__).parent
 FLOORS = [
-    {"problem", "checks", "losses", "initial", "spectrum", "noise", "data", "files", "plot"},
+    {"batches", "problem", "checks", "losses", "initial", "spectrum", "noise"}
+    | {"data", "files", "plot"},
     {"theory", "simulate"},
     {"curvature", "reproduce"},
     {"sweep", "bench", "figures"},

@@ -184,7 +184,7 @@ NO_NUMBERS = [
     ("1.0", "str"),
     (None, "NoneType"),
 ]
-STATIC = "Pass a Python int >= {}; it is static, one compilation per value."
+STATIC = "Pass a Python int >= {}."
 FITTING = "Add axes of length 1 where they differ."
 NAME_ONE = "Name one of them."
 BUILD = "Build one with Problem(eigenvalue, noise, decay, learning_rate)."
@@ -578,7 +578,7 @@ def loading():
         yield Row(function, {"split": x}, must, repr(x), NAME_ONE)
     yield from counts(function, "num_samples", 1, optional=True)
     must = "num_samples must be at most the rows of split 'train' of digits"
-    remedy = "Ask for fewer, or for another split."
+    remedy = "Ask for fewer."
     for n in (1498, 10**30):
         yield Row(function, {"num_samples": n}, must, f"{n} of 1497 rows", remedy)
     mnist = "train-images-idx3-ubyte"
@@ -606,7 +606,14 @@ def loading():
         ("x.npy", "x.npy", npy(np.ones((0, 9))), "at least one row", "shape (0, 9)", "selected."),
         ("x.npy", "x.npy", npy(np.ones((9, 2)) * 1j), "real numbers", "complex128", "Convert it."),
         ("x.npy", "x.npy", npy(np.full((6, 2), NAN)), "finite", "nan at row 0", "values first."),
-        ("x.npy", "x.npy", npy(np.ones((1, 2))), "must have rows", "0 rows of 1", "another split."),
+        (
+            "x.npy",
+            "x.npy",
+            npy(np.ones((1, 2))),
+            "must have rows",
+            "0 rows of 1",
+            "Load another split.",
+        ),
     ):
         bad = {"name": name, "root": "."}
         yield Row(function, bad, must, got, remedy, {path: content})
@@ -667,6 +674,9 @@ def main_job():
         must = "data must have a second moment that is neither 0 nor beyond float32"
         got = "largest eigenvalue 0"
         yield Row(function, {"data": "x.npy"}, must, got, "Rescale the data.", flat)
+        high, must = {"x.npy": npy(np.full((6, 2), 1e200))}, "data must lie within float32"
+        got = "a value of size 1e+200"
+        yield Row(function, {"data": "x.npy"}, must, got, "Rescale the data.", high)
     there = {"file": b"text"}
     writers = ("reproduce.reproduce", "reproduce.check_out", "reproduce.Reproduction.save")
     for function in (*writers, "files.check_folder"):
@@ -926,7 +936,7 @@ LINES = {
     "reproduce --samples 0": f"--samples must be a whole number >= 1; got 0. {DEFAULT}",
     "reproduce --samples 1.5": f"--samples: {WHOLE} '1.5'. Try --help.",
     "reproduce --samples 9999": "--samples must be at most the rows of split 'train' of digits; "
-    "got 9999 of 1497 rows. Ask for fewer, or for another split.",
+    "got 9999 of 1497 rows. Ask for fewer.",
     "reproduce --hidden": f"{MISSING} '--hidden'",
     "reproduce --hidden x": f"--hidden: {WHOLE} 'x'. Try --help.",
     "reproduce --hidden 0": f"--hidden must be a whole number >= 1; got 0. {DEFAULT}",

@@ -93,3 +93,5 @@ def test_a_bad_traced_parameter_gives_nan_to_its_members_alone(noise):
 
     out = draw(jnp.array([1.0, -1.0, jnp.nan, jnp.inf]))
     assert np.array_equal(np.isnan(out), [[False, True, True, True]] * 2)
+    variance = jax.jit(lambda scale: noise(scale).variance)(jnp.array([1.0, -1.0, jnp.inf]))
+    assert np.array_equal(np.isnan(variance), [False, True, True])

@@ -78,7 +78,7 @@ def leading_eigenvalues(
     num_iterations : int
         Hessian-vector products to spend on each member, static; from `num` to
         2 H D. The outermost eigenvalues converge first, the sooner the wider
-        the gap to the next; 40 usually give the top one to 1e-5, but only 2e-4
+        the gap to the next; 40 usually give the top one to 1e-5, but only 1e-3
         where dozens crowd within a percent of it.
     key : jax.Array
         A key of `jax.random` for the start vector.

@@ -84,8 +84,8 @@ def optimal_learning_rate(w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax
     Returns
     -------
     jax.Array, (...)
-        Infinite where the sharpness is 0. NaN for members whose problem is
-        found invalid under tracing.
+        Infinite where the sharpness is 0, and without a derivative there. NaN
+        for members whose problem is found invalid under tracing.
 
     Raises
     ------

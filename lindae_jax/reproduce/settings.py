@@ -159,10 +159,23 @@ def prepare(
     chosen = DEFAULTS["any"] | DEFAULTS.get(given["data"], {}) | given
     x = load(data, root, num_samples=chosen.get("num_samples"), split=chosen["split"])
     chosen |= {"num_samples": len(x), "num_inputs": x.shape[1]}
-    eigenvalues = np.asarray(Spectrum.from_data(x.astype(dtype, copy=False)).eigenvalues)
+    eigenvalues = np.asarray(Spectrum.from_data(_narrowed(x, dtype)).eigenvalues)
     settings = Settings(**(_from_spectrum(eigenvalues, chosen.get("hidden")) | chosen))
     settings = _within_reach(settings, asked=directions is not None)
     return settings, eigenvalues, time.perf_counter() - begin
+
+
+def _narrowed(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Data in the precision of the run."""
+    with np.errstate(over="ignore"):
+        narrow = x.astype(dtype, copy=False)
+    if narrow is not x and not np.isfinite(narrow).all():
+        raise checks.mistake(
+            f"data must lie within {dtype.name}",
+            f"a value of size {np.abs(x).max():.3g}",
+            "Rescale the data.",
+        )
+    return narrow
 
 
 def _from_spectrum(eigenvalues: np.ndarray, hidden: int | None) -> dict[str, Any]:

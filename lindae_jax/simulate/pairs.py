@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lindae_jax import checks
+from lindae_jax.batches import layout
 from lindae_jax.problem import Problem
-from lindae_jax.simulate import devices, pair_kernel, trajectory
-from lindae_jax.simulate.blocks import in_blocks
+from lindae_jax.simulate import pair_kernel, trajectory
 from lindae_jax.simulate.trajectory import Trajectory
 
 # Pairs in a block: what one core's cache holds, or all of the cores' together.
@@ -19,10 +19,9 @@ _BLOCK_ONE_CORE, _BLOCK_ALL_CORES = 2**13, 2**17
 
 
 class _Form(NamedTuple):
-    """What decides on a program beside shapes: how the batch is cut, whether anything decays."""
+    """What decides on a program beside shapes."""
 
-    spread: devices.Spread | None
-    block: int | None
+    layout: layout.Layout
     decays: bool
 
 
@@ -105,14 +104,14 @@ def simulate_pairs(
     if compensated and carry is None:
         arrays = (*arrays, *(jnp.zeros((), x.dtype) for x in arrays))
     if any(checks.is_traced(x) for x in (*arrays, *fields)):
-        return _simulate(arrays, problem, steps, observe, _Form(None, None, True))
-    spread = devices.spread([*arrays, *fields])
-    if spread is not None:
-        arrays, problem = jax.tree.map(spread.place, (arrays, problem))
-    form = _Form(spread, _block(spread, arrays[0]), bool(jnp.any(problem.decay != 0)))
+        return _simulate(arrays, problem, steps, observe, _Form(layout.WHOLE, True))
+    cut = layout.lay_out([*arrays, *fields], _BLOCK_ONE_CORE, _BLOCK_ALL_CORES)
+    arrays, problem = cut.place((arrays, problem))
+    form = _Form(cut, bool(jnp.any(problem.decay != 0)))
     # At the top level, though the caller may be tracing something else.
     with jax.ensure_compile_time_eval():
-        return _compiled(arrays[0])(arrays, problem, steps, observe, form)
+        simulate = layout.compiled(_core, _STATIC, arrays[0])
+        return simulate(arrays, problem, steps, observe, form)
 
 
 def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
@@ -134,13 +133,6 @@ def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
     return {"carry of w1": carry[0], "carry of w2": carry[1]}
 
 
-def _block(spread: devices.Spread | None, x: jax.Array) -> int | None:
-    on_cpu = all(device.platform == "cpu" for device in x.devices())
-    if not on_cpu or (spread is None and len(x.devices()) > 1):
-        return None
-    return _BLOCK_ONE_CORE if spread or devices.one_core() else _BLOCK_ALL_CORES
-
-
 def _core(
     arrays: Sequence[jax.Array], problem: Problem, steps: jax.Array, observe: Any, form: _Form
 ) -> Trajectory:
@@ -159,22 +151,8 @@ def _core(
     return Trajectory(steps, w1, w2, status, observed, tuple(carry) if carry else None)
 
 
-_simulate = jax.jit(_core, static_argnums=(3, 4))
-
-
-def _compiled(x: jax.Array) -> Callable[..., Trajectory]:
-    """The core, on a CPU with the widest vectors it has: XLA stops at 256 bits of itself."""
-    return _simulate_wide() if next(iter(x.devices())).platform == "cpu" else _simulate
-
-
-@functools.cache
-def _simulate_wide() -> Callable[..., Trajectory]:
-    options: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
-    try:
-        jax.jit(lambda x: x, compiler_options=options)(0)
-    except jax.errors.JaxRuntimeError:  # a JAX that no longer knows the option
-        return _simulate
-    return jax.jit(_core, static_argnums=(3, 4), compiler_options=options)
+_STATIC = (3, 4)
+_simulate = jax.jit(_core, static_argnums=_STATIC)
 
 
 def _advance(
@@ -186,12 +164,9 @@ def _advance(
 
     def part(num_steps: jax.Array, *arrays: jax.Array) -> list[jax.Array]:
         compute = functools.partial(_compute, num_steps, form.decays, num_outputs)
-        return in_blocks(compute, arrays, num_outputs, form.block)
+        return form.layout.elementwise(compute, arrays, num_outputs)
 
-    inputs = (num_steps, *arrays, *fields)
-    if form.spread is None:
-        return tuple(part(*inputs))
-    return tuple(form.spread.over(part, inputs, num_outputs))
+    return tuple(form.layout.compute(part, (num_steps, *arrays, *fields), num_outputs))
 
 
 def _compute(

@@ -171,9 +171,7 @@ def _weights(s, d, a, aw):
     # The larger weight as it is, the other one as what is left of the mapping.
     first = jnp.abs(one) >= jnp.abs(two)
     other = w / jnp.where(settled, jnp.where(first, one, two), 1)
-    return State(
-        jnp.where(settled & ~first, other, one), jnp.where(settled & first, other, two), w
-    )
+    return State(jnp.where(settled & ~first, other, one), jnp.where(settled & first, other, two), w)
 
 
 def _fed(active, values, harmless):
@@ -227,9 +225,7 @@ def _stage_large(active, state, a, mu, gamma, time):
     )
     bend = k1 * (k1 / (2 * z1)) * (series1.n_minus / series1.u_minus)
     aw = _settled(s, a, mu, k1, z1, bend + excess)
-    return tuple(
-        jnp.where(active, new, old) for new, old in zip((s, d, aw), state, strict=True)
-    )
+    return tuple(jnp.where(active, new, old) for new, old in zip((s, d, aw), state, strict=True))
 
 
 def _settled(s, a, mu, k, z, excess):
@@ -284,9 +280,7 @@ def _stage_moderate(active, state, a, mu, gamma, x, lost):
     wronskian = ends * (both.k + both.i)
     f = (both.k_scaled[0] / both.k_scaled[1]) ** 2 * (wronskian[0] / wronskian[1])
     half = jnp.exp(-exponent / 2) * jnp.sqrt(f)
-    s, d, _ = _advance(
-        s, d, a, (up[0], down[0]), (up[1], down[1]), half, 1 - half * half, shrunk
-    )
+    s, d, _ = _advance(s, d, a, (up[0], down[0]), (up[1], down[1]), half, 1 - half * half, shrunk)
     return jnp.where(active, s, state[0]), jnp.where(active, d, state[1])
 
 

@@ -24,7 +24,8 @@ def fixed_point(problem: Problem) -> jax.Array:
     Returns
     -------
     jax.Array, (...)
-        w*, NaN for invalid values under tracing.
+        w*, NaN for invalid values under tracing. At gamma = lambda, a kink, the
+        derivative is half of that below it; at lambda = epsilon = 0 it is 0.
 
     Raises
     ------

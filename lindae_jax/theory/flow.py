@@ -1,4 +1,9 @@
-"""The exact flow without decay, from any weights."""
+"""The exact flow without decay, from any weights.
+
+The positive-terms form of eq. (5), docs/theory.md section 2, in two steps: what
+does not depend on the time is computed once for each start. Inputs are of one
+dtype; nothing is checked.
+"""
 
 from typing import NamedTuple
 
@@ -7,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lindae_jax.theory import twofloat
+from lindae_jax.theory.growth import unit_growth
 
 
 class State(NamedTuple):
@@ -20,8 +26,7 @@ class State(NamedTuple):
 class Start(NamedTuple):
     """Initial weights in the order and sign in which the solution is positive.
 
-    `big` >= |`small`|; `p` and `m` are their sum and difference, `k` is
-    (lambda + epsilon) |w2^2 - w1^2|.
+    `big` >= |`small`|; `p` and `m` are their sum and difference.
     """
 
     big: jax.Array
@@ -30,184 +35,270 @@ class Start(NamedTuple):
     m: jax.Array
 
 
-def flow(
-    t: jax.Array,
-    w1: jax.Array,
-    w2: jax.Array,
-    eigenvalue: jax.Array,
-    noise: jax.Array,
-    learning_rate: jax.Array,
-) -> State:
-    """Weights and mapping at epoch t of the flow without decay.
+class Sum(NamedTuple):
+    """constant + faded E + gone (1 - E) / z, with E = exp(-z t')."""
 
-    The positive-terms form of eq. (5), docs/theory.md section 2. Inputs are of
-    one dtype and broadcast; nothing is checked.
-    """
-    t, w1, w2, eigenvalue, noise, learning_rate = jnp.broadcast_arrays(
-        t, w1, w2, eigenvalue, noise, learning_rate
+    constant: jax.Array
+    faded: jax.Array
+    gone: jax.Array
+
+
+class Sums(NamedTuple):
+    """The smaller and the larger weight, to be divided by the root of the product of P and Q."""
+
+    small: Sum
+    big: Sum
+    grown_p: Sum
+    grown_q: Sum
+    of_p: jax.Array
+    """Factor of the root of E in P."""
+    of_weights: jax.Array
+    """Factor of E in the weights."""
+    inverse_z: jax.Array
+
+
+class Path(NamedTuple):
+    """All that the flow needs of its start and problem, whatever the time."""
+
+    rate: twofloat.TwoFloat
+    """z per epoch, in units of `unit`, to twice the working precision."""
+    learning_rate: jax.Array
+    unit: jax.Array
+    sums: Sums
+    still: jax.Array
+    """Whether nothing moves."""
+    begin: tuple[jax.Array, jax.Array, jax.Array]
+    """Smaller and larger weight and mapping at t = 0."""
+    end: tuple[jax.Array, jax.Array, jax.Array]
+    """The same at infinity."""
+    swapped: jax.Array
+    sign: jax.Array
+
+
+def follow(path: Path, t: jax.Array) -> State:
+    """The state at epoch t."""
+    forever, unmoved = jnp.isinf(t), (t == 0) | path.still
+    half, gone = _growth(path, t)
+    small, big, grown_p, grown_q = _totals(path.sums, half, gone)
+    # Nothing is left of weights that shrink from w1 = -w2 to below the smallest number.
+    grown_p = jnp.where(grown_p <= 0, 1, grown_p)
+    norm = jnp.sqrt(grown_p) * jnp.sqrt(grown_q)
+    w = _ratio(small, grown_p) * _ratio(big, grown_q)
+    moved = _ratio(small, norm), _ratio(big, norm), w
+    small, big, w = (
+        jnp.where(forever, z, jnp.where(unmoved, _valued(x, y), y))
+        for x, y, z in zip(path.begin, moved, path.end, strict=True)
     )
-    start, restore = _ordered(w1, w2)
-    forever = jnp.isinf(t)
-    t = jnp.where(forever, 0, t)
-    small, big, w = _finite_time(t, start, eigenvalue, noise, learning_rate)
-    small_end, big_end, w_end = limit(start, eigenvalue, noise)
-    state = restore(
-        jnp.where(forever, small_end, small),
-        jnp.where(forever, big_end, big),
-        jnp.where(forever, w_end, w),
+    small, big = path.sign * small, path.sign * big
+    return State(jnp.where(path.swapped, small, big), jnp.where(path.swapped, big, small), w)
+
+
+@jax.custom_jvp
+def _ratio(x, y):
+    return x / y
+
+
+@_ratio.defjvp
+def _ratio_jvp(primals, tangents):
+    """Without the square of y, which may leave the range."""
+    ratio = _ratio(*primals)
+    return ratio, (tangents[0] - ratio * tangents[1]) / primals[1]
+
+
+def _valued(value, like):
+    """The value with the derivative of the other."""
+    return jax.lax.stop_gradient(value) + (like - jax.lax.stop_gradient(like))
+
+
+# --- at every time ----------------------------------------------------------------
+
+
+def _growth(path: Path, t):
+    """exp(-z t'/2) and (1 - exp(-z t')) / z, in units of time and rate of the path."""
+    # Huge times stay finite, for a rate of zero times infinity would be NaN.
+    time = jnp.minimum(t * path.unit, jnp.finfo(t.dtype).max)
+    high, low = _elapsed(path.rate, time)
+    half = jnp.exp(-high / 2) * (1 - low / 2)
+    soon = high < 0.75
+    early = jnp.where(soon, time, 0) * path.learning_rate * unit_growth(-jnp.where(soon, high, 0))
+    return half, jnp.where(soon, early, (1 - half * half) * path.sums.inverse_z)
+
+
+@jax.custom_jvp
+def _elapsed(rate: twofloat.TwoFloat, time):
+    """rate * time as a sum of two floats: exp would magnify its rounding."""
+    high, low = twofloat.scaled(rate, time)
+    capped = _exhausted(rate, time)
+    return jnp.where(capped, _cap(time.dtype), high), jnp.where(capped, 0, low)
+
+
+def _exhausted(rate, time):
+    return rate[0] * time >= _cap(time.dtype)
+
+
+def _cap(dtype) -> float:
+    """Past this every exponential has long underflowed."""
+    return -4 * float(np.log(jnp.finfo(dtype).tiny))
+
+
+@_elapsed.defjvp
+def _elapsed_jvp(primals, tangents):
+    (rate, time), (rate_dot, time_dot) = primals, tangents
+    plain = rate_dot[0] * time + rate[0] * time_dot
+    tangent = jnp.where(_exhausted(rate, time), 0, plain)
+    return _elapsed(rate, time), (tangent, jnp.zeros_like(tangent))
+
+
+def _totals(sums: Sums, half, gone):
+    of_weights = half * (half * sums.of_weights)
+    return (
+        _total(sums.small, of_weights, gone),
+        _total(sums.big, of_weights, gone),
+        _total(sums.grown_p, jnp.square(half * sums.of_p), gone),
+        _total(sums.grown_q, half * half, gone),
     )
+
+
+def _total(terms: Sum, faded, gone):
+    return terms.constant + terms.faded * faded + terms.gone * gone
+
+
+# --- once ---------------------------------------------------------------------------
+
+# Everything that scales with w1 + w2 is divided by it, or where it is smaller by the first
+# number here, lest its square or that of exp(-z t'/2) beside it leave the range. Sums
+# below the third are divided by the second: they may cost derivatives, not values.
+_SCALES = {
+    "float32": (2.0**-40, 2.0**-62, 2.0**-100),
+    "float64": (2.0**-340, 2.0**-510, 2.0**-840),
+}
+
+
+def _scale(p):
+    least, tiny, edge = _SCALES[p.dtype.name]
+    return jax.lax.stop_gradient(jnp.maximum(p, jnp.where((p > 0) & (p < edge), tiny, least)))
+
+
+def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
+    """The path from a start; arrays of one shape."""
     finite = jnp.isfinite(w1) & jnp.isfinite(w2)
-    return State(*(jnp.where(finite, x, jnp.nan) for x in state))
+    start, swapped, sign = _ordered(*(jnp.where(finite, x, jnp.nan) for x in (w1, w2)))
+    a, two = eigenvalue + noise, 2 * eigenvalue
+    fastest = jax.lax.stop_gradient(two + a * start.p * start.m)
+    rests = ~(fastest >= jnp.finfo(a.dtype).tiny)
+    # All rates are divided by a common power of two, which changes nothing else.
+    unit = twofloat.power_of_two(jnp.where(rests, 1, fastest))
+    shrink = twofloat.inverse_power_of_two(unit)
+    rate = _rate(start, eigenvalue * shrink, noise * shrink, learning_rate)
+    sums = _sums(rests, start, a * shrink, two * shrink)
+    begin = start.small, start.big, start.small * start.big
+    end = limit(start, eigenvalue, noise, unit)
+    return Path(rate, learning_rate, unit, sums, a == 0, begin, end, swapped, sign)
 
 
 def _ordered(w1, w2):
-    """Order the weights, with the function that undoes it."""
+    """The weights in order, whether they were exchanged, and by what they were multiplied."""
     swapped = jnp.abs(w2) > jnp.abs(w1)
     big, small = jnp.where(swapped, w2, w1), jnp.where(swapped, w1, w2)
     sign = jnp.where(big < 0, -1, 1).astype(w1.dtype)
     big, small = sign * big, sign * small
-
-    def restore(small_t, big_t, w):
-        small_t, big_t = sign * small_t, sign * big_t
-        return State(jnp.where(swapped, small_t, big_t), jnp.where(swapped, big_t, small_t), w)
-
-    return Start(big, small, big + small, big - small), restore
+    return Start(big, small, big + small, big - small), swapped, sign
 
 
-def _finite_time(t, start, eigenvalue, noise, learning_rate):
-    k = (eigenvalue + noise) * start.p * start.m
-    # Huge times stay finite, for a rate of zero times infinity would be NaN.
-    time = jnp.minimum(learning_rate * t, jnp.finfo(t.dtype).max)
-    resting = jnp.maximum(eigenvalue, k) == 0
-    speed = jnp.hypot(jnp.where(resting, 1, eigenvalue), k / 2)
-    near = resting | (speed * time <= 0.5)
-    time = jnp.where(near, time, 0)
-    # Rates times time, then squared: the square of a rate alone may underflow.
-    y = jnp.square(eigenvalue * time) + jnp.square(k / 2 * time)
-    # Each form is fed harmless inputs where the other is taken, so that
-    # neither spoils the other's gradient.
-    early = _near(jnp.where(near, y, 0), time, start, k, eigenvalue, noise)
-    safe = Start(*(jnp.where(near, 1, x) for x in start))
-    late = _far(
-        jnp.where(near, 1, t),
-        safe,
-        jnp.where(near, 1, eigenvalue),
-        jnp.where(near, 0, noise),
-        jnp.where(near, 1, learning_rate),
-    )
-    return tuple(jnp.where(near, a, b) for a, b in zip(early, late, strict=True))
-
-
-# cosh(sqrt y) and sinh(sqrt y)/sqrt y, nine terms each: exact to the last bit of
-# float64 for y <= 1/4.
-_COSH = tuple(1 / float(np.prod(np.arange(1.0, 2 * n + 1))) for n in range(9))
-_SINH = tuple(1 / float(np.prod(np.arange(1.0, 2 * n + 2))) for n in range(9))
-
-
-def _polynomial(coefficients, x):
-    result = jnp.full_like(x, coefficients[-1])
-    for c in reversed(coefficients[:-1]):
-        result = result * x + c
-    return result
-
-
-def _near(y, time, start, k, eigenvalue, noise):
-    """The form even in z, right at z t' = 0 with all its derivatives."""
-    a = eigenvalue + noise
-    c, s = _polynomial(_COSH, y), time * _polynomial(_SINH, y)
-    grown_p = c + (a * start.p**2 / 2 - eigenvalue) * s
-    grown_q = c + (a * start.m**2 / 2 + eigenvalue) * s
-    small = start.small * (c - k * s / 2) + eigenvalue * start.big * s
-    big = start.big * (c + k * s / 2) + eigenvalue * start.small * s
-    norm = jnp.sqrt(grown_p) * jnp.sqrt(grown_q)
-    return small / norm, big / norm, (small / grown_p) * (big / grown_q)
-
-
-def _far(t, start, eigenvalue, noise, learning_rate):
-    """The form in E = exp(-z t'): sums of positive terms, but for the one zero crossing.
-
-    Everything that scales with w1 + w2 is divided by a common `scale`, the
-    larger of p and exp(-z t'/2), so that neither tiny weights nor late times
-    underflow; likewise all rates are divided by a common `unit`. The result
-    depends on neither.
-    """
+def _sums(rests, start: Start, a, two) -> Sums:
+    """The sums, with what they need of E; all rates in one unit."""
     big, small, p, m = start
-    k = (eigenvalue + noise) * p * m
-    z = jnp.hypot(2 * eigenvalue, k)
-    unit = jax.lax.stop_gradient(twofloat.power_of_two(z + 2 * eigenvalue))
-    a, two, k, z = ((eigenvalue + noise) / unit, 2 * eigenvalue / unit, k / unit, z / unit)
-    half, decayed, gone = _decay_factors(t, big, small, eigenvalue, noise, learning_rate)
-    tiny = jnp.finfo(p.dtype).tiny
-    scale = jax.lax.stop_gradient(jnp.maximum(jnp.maximum(p, half), tiny))
-    ps, hs = p / scale, half / scale
-    ks = a * m * ps
-    top = z + two
-    z_less_k = two * (two / (z + k))
-    top_less_k = two + z_less_k
-
-    grown_p = ks * (ks / top) + top * hs * hs + a * ps * ps * gone
-    grown_q = top + k * (k / top) * decayed + a * m * m * gone
-
+    k = a * p * m
+    shrink = 1 / _scale(p)
+    ps = p * shrink
+    grown = a * ps * ps, a * m * m
+    # Where 2 lambda and k are both zero only their derivatives count, by the terms in
+    # (1 - E) / z, while those of their ratios to z would go to infinity.
+    gone_at_rest = (
+        *((two * big - k * small) * shrink, (two * small + k * big) * shrink),
+        *(grown[0] - two * shrink * shrink, grown[1] + two),
+    )
+    ks = jnp.where(rests, shrink, a * m * ps)
+    two, k = jnp.where(rests, 0, two), jnp.where(rests, 1, k)
+    z = jnp.sqrt(two * two + k * k)
+    top, inverse_z = z + two, 1 / z
+    inverse_top = 1 / top
+    less = two * (two / (z + k))  # z - k
     positive = small >= 0
-    # |small| is at most p where small >= 0, and then its ratio to `scale` is harmless.
-    ss, bs = jnp.where(positive, small, 0) / scale, jnp.where(positive, big, 0) / scale
-    minus = jnp.where(positive, 0, -small)
-    small_up = ss * (z_less_k + (z + k) * decayed) + two * bs * gone
-    big_up = bs * ((z + k) + z_less_k * decayed) + two * ss * gone
-    small_down = two * ps * gone + minus * (ks * (top_less_k / top) - (top + k) * (half * hs))
-    big_down = big * (ks * (k / top + 1) + top_less_k * (half * hs)) + two * ps * gone
-    small_t = jnp.where(positive, small_up, small_down)
-    big_t = jnp.where(positive, big_up, big_down)
-
-    empty = grown_p <= 0
-    grown_p = jnp.where(empty, 1, grown_p)
-    norm = jnp.sqrt(grown_p) * jnp.sqrt(grown_q)
-    return small_t / norm, big_t / norm, (small_t / grown_p) * (big_t / grown_q)
-
-
-def _decay_factors(t, big, small, eigenvalue, noise, learning_rate):
-    """exp(-z t'/2), exp(-z t') and 1 - exp(-z t')."""
-    high, low = _exponent(t, big, small, eigenvalue, noise, learning_rate)
-    half = jnp.exp(-high / 2) * (1 - low / 2)
-    decayed = half * half
-    return half, decayed, decayed * low - jnp.expm1(-high)
+    up = _upward(big * shrink, jnp.where(positive, small, 0) * shrink, two, z + k, less)
+    slopes = k * inverse_top, (two + less) * inverse_top
+    down = _downward(
+        big, jnp.where(positive, 0, -small), two, (top + k, two + less), slopes, ps, ks
+    )
+    weights = [
+        Sum(*(jnp.where(positive, x, y) for x, y in zip(*pair, strict=True)))
+        for pair in zip(up, down, strict=True)
+    ]
+    # k (k / top) is z - 2 lambda.
+    squares = (
+        Sum(ks * (ks * inverse_top), top, grown[0]),
+        Sum(top, k * (k * inverse_top), grown[1]),
+    )
+    lower, upper, over_p, over_q = (
+        Sum(x.constant * inverse_z, x.faded * inverse_z, jnp.where(rests, still, x.gone))
+        for x, still in zip((*weights, *squares), gone_at_rest, strict=True)
+    )
+    return Sums(lower, upper, over_p, over_q, shrink, jnp.where(positive, 1, shrink), inverse_z)
 
 
-def _plain_exponent(t, big, small, eigenvalue, noise, learning_rate):
-    k = (eigenvalue + noise) * (big + small) * (big - small)
-    z = jnp.hypot(2 * eigenvalue, k)
-    # Past this every exponential has long underflowed.
-    return jnp.minimum(z * (learning_rate * t), -6 * jnp.log(jnp.finfo(z.dtype).tiny))
+def _upward(big, small, two, more, less):
+    """z times the smaller and the larger weight, none of them negative; `more` is z + k."""
+    return (
+        Sum(small * less, small * more, two * big),
+        Sum(big * more, big * less, two * small),
+    )
+
+
+def _downward(big, minus, two, rates, slopes, ps, ks):
+    """The same from a smaller weight of -`minus` <= 0, which is w1 + w2 less the larger one.
+
+    `rates` are z + 2 lambda + k and z + 2 lambda - k; `slopes` are k and the
+    second rate over z + 2 lambda.
+    """
+    more, less = rates
+    gone = two * ps
+    return (
+        Sum(minus * ks * slopes[1], -minus * more, gone),
+        Sum(big * ks * (1 + slopes[0]), big * less, gone),
+    )
 
 
 @jax.custom_jvp
-def _exponent(t, big, small, eigenvalue, noise, learning_rate):
-    """z t' as a sum of two floats: exp would magnify its rounding by z t'."""
-    plain = _plain_exponent(t, big, small, eigenvalue, noise, learning_rate)
-    zero = jnp.zeros_like(plain)
+def _rate(start: Start, eigenvalue, noise, learning_rate) -> twofloat.TwoFloat:
+    """z per epoch as a sum of two floats, of rates near 1 in size."""
+    big, small = start.big, start.small
     a = twofloat.add(eigenvalue, noise)
-    square = twofloat.times(twofloat.add(big, small), twofloat.add(big, -small))
-    k = twofloat.times(a, square)
+    ps = twofloat.plus_smaller(big, small)
+    ms = twofloat.plus_smaller(big, -small)
+    k, k_low = twofloat.times(twofloat.times(a, ps), ms)
     two = 2 * eigenvalue
-    unit = twofloat.power_of_two(jnp.maximum(two, k[0]))
-    unit = jnp.where(unit > 0, unit, 1)
-    k, two = (k[0] / unit, k[1] / unit), (two / unit, zero)
-    z = twofloat.root(twofloat.plus(twofloat.times(two, two), twofloat.times(k, k)))
-    z = (z[0] * unit, z[1] * unit)
-    time = twofloat.times((learning_rate, zero), (t, zero))
-    high, low = twofloat.times(z, time)
-    capped = ~(jnp.abs(high) < 4 * -jnp.log(jnp.finfo(plain.dtype).tiny)) | ~jnp.isfinite(low)
-    return jnp.where(capped, plain, high), jnp.where(capped, 0, low)
+    square = two * two + k * k
+    rests = square == 0
+    z = jnp.sqrt(jnp.where(rests, 1, square))
+    z_low = (twofloat.excess(two, k, z) + 2 * k * k_low) / (2 * z)
+    rate = twofloat.scaled((z, z_low), learning_rate)
+    return jnp.where(rests, 0, rate[0]), jnp.where(rests, 0, rate[1])
 
 
-@_exponent.defjvp
-def _exponent_jvp(primals, tangents):
-    _, tangent = jax.jvp(_plain_exponent, primals, tangents)
-    out = _exponent(*primals)
-    return out, (tangent, jnp.zeros_like(tangent))
+@_rate.defjvp
+def _rate_jvp(primals, tangents):
+    _, tangent = jax.jvp(_plain_rate, primals, tangents)
+    return _rate(*primals), (tangent, jnp.zeros_like(tangent))
 
 
-def limit(start, eigenvalue, noise):
+def _plain_rate(start: Start, eigenvalue, noise, learning_rate):
+    k = (eigenvalue + noise) * start.p * start.m
+    square = 4 * eigenvalue * eigenvalue + k * k
+    rests = square == 0
+    return jnp.where(rests, 0, learning_rate * jnp.sqrt(jnp.where(rests, 1, square)))
+
+
+def limit(start, eigenvalue, noise, unit):
     """Where the flow without decay ends: small, big, mapping.
 
     Finite everywhere. Where the limit has no derivative (w1 + w2 = 0, or
@@ -218,7 +309,9 @@ def limit(start, eigenvalue, noise):
     k = a * start.p * start.m
     two = 2 * eigenvalue
     turning = k + two > 0
-    z = jnp.hypot(jnp.where(turning, two, 1), k)
+    inverse = twofloat.inverse_power_of_two(unit)
+    square = jnp.square(two * inverse) + jnp.square(k * inverse)
+    z = unit * jnp.sqrt(jnp.where(turning, square, 1))
     top = jnp.where(turning, z + two, 0)
     moves = (a > 0) & (start.p > 0)
     grown = jnp.sqrt(jnp.where(moves & turning, top, 1))

@@ -23,8 +23,8 @@ def optimal_learning_rate(problem: Problem) -> jax.Array:
     Returns
     -------
     jax.Array, (...)
-        The rate, infinite where lambda = epsilon = gamma = 0, NaN for invalid
-        values under tracing.
+        The rate, infinite (and without a derivative) where
+        lambda = epsilon = gamma = 0, NaN for invalid values under tracing.
 
     Raises
     ------

@@ -1,15 +1,18 @@
 """The exact solution at any epoch, from any weights."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
 from lindae_jax import checks
+from lindae_jax.batches import layout
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.theory.balanced import flow_balanced
 from lindae_jax.theory.decay import flow_with_decay
-from lindae_jax.theory.flow import State, flow
+from lindae_jax.theory.flow import State, follow, prepare
 
 _RULES = {"t": "time"}
 
@@ -52,11 +55,13 @@ def weights(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> Wei
     (w1 + w2 = 0; gamma = 0 in gamma; gamma = lambda) what is returned is
     finite: the derivative of the branch taken, 0 in gamma at gamma = 0.
     First derivatives only are promised: at gamma = 0 mixed second ones with
-    gamma are not right.
+    gamma are not right. From w1 = -w2 the derivatives across the saddle grow
+    like exp(lambda t') and end at some huge number where they leave the range.
+    Where decay may be non-zero, reverse mode compiles for half a minute to two,
+    forward mode in a third of that.
     """
     (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
-    state = _core(w1, w2, problem)(t, w1, w2, problem)
-    return Weights(state.w1, state.w2)
+    return Weights(*_solve(("w1", "w2"), t, w1, w2, problem))
 
 
 def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax.Array:
@@ -91,14 +96,43 @@ def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax
     0.5
     """
     (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
-    return _core(w1, w2, problem)(t, w1, w2, problem).w
+    return _solve(("w",), t, w1, w2, problem)[0]
 
 
-def _core(w1, w2, problem: Problem):
-    """The cheapest program that serves what is concretely known of the arrays."""
-    if not decays(problem):
-        return _no_decay
-    return _balanced_decay if balanced(w1, w2) else _any_decay
+# Points in a block, whose intermediate results then stay in a core's cache.
+_BLOCK = 2**12
+
+
+def _solve(names: tuple[str, ...], t, w1, w2, problem: Problem) -> list[jax.Array]:
+    """The named parts of the state, by the cheapest program for what is concretely known."""
+    form, wanted = _no_decay, names
+    if decays(problem):
+        # Compiling is most of what these forms cost: one program for all parts.
+        form, wanted = (_balanced_decay if balanced(w1, w2) else _any_decay), State._fields
+    fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+    arrays = (t, w1, w2, *fields)
+    # Where every point has inputs of its own, moving them costs as much as the cheap form.
+    own = max(x.size for x in arrays) == math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
+    cut = layout.lay_out(arrays, _BLOCK, _BLOCK, move=form is not _no_decay or not own)
+    if any(map(checks.is_traced, arrays)):
+        found = _traced(wanted, form, cut, arrays)
+    else:
+        # At the top level, though the caller may be tracing something else.
+        with jax.ensure_compile_time_eval():
+            placed = cut.place(arrays)
+            found = layout.compiled(_core, _STATIC, placed[0])(wanted, form, cut, placed)
+    return [found[wanted.index(name)] for name in names]
+
+
+def _core(names, form, cut: layout.Layout, arrays) -> list[jax.Array]:
+    def part(*arrays):
+        return form(names, cut, *arrays)
+
+    return cut.compute(part, arrays, len(names))
+
+
+_STATIC = (0, 1, 2)
+_traced = jax.jit(_core, static_argnums=_STATIC)
 
 
 def balanced(w1, w2) -> bool:
@@ -117,23 +151,56 @@ def decays(problem: Problem) -> bool:
         return bool(np.any(np.asarray(problem.decay)))
 
 
-@jax.jit
-def _no_decay(t, w1, w2, problem):
-    state = flow(t, w1, w2, problem.eigenvalue, problem.noise, problem.learning_rate)
-    return _poisoned(state, t, problem)
+def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
+    settings = jnp.broadcast_arrays(w1, w2, eigenvalue, noise, decay, learning_rate)
+    if jnp.broadcast_shapes(t.shape, settings[0].shape) == settings[0].shape:
+
+        def once(t, *settings):
+            return _named(names, follow(_path(*settings), _allowed(t)))
+
+        return cut.elementwise(once, (t, *settings), len(names))
+    # Or else compilers would do it again at every time.
+    path = jax.lax.optimization_barrier(_path(*settings))
+    leaves, tree = jax.tree.flatten(path)
+
+    def at_a_time(t, *leaves):
+        return _named(names, follow(jax.tree.unflatten(tree, leaves), _allowed(t)))
+
+    return cut.elementwise(at_a_time, (t, *leaves), len(names))
 
 
-@jax.jit
-def _balanced_decay(t, w1, w2, problem):
-    arrays = jnp.broadcast_arrays(
-        *(t, w1, w2, problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate)
-    )
-    return _poisoned(flow_balanced(*arrays), t, problem)
+def _path(w1, w2, eigenvalue, noise, decay, learning_rate):
+    good = checks.valid(Problem(eigenvalue, noise, decay, learning_rate))
+    return prepare(jnp.where(good, w1, jnp.nan), w2, eigenvalue, noise, learning_rate)
 
 
-@jax.jit
-def _any_decay(t, w1, w2, problem):
-    return _poisoned(flow_any_decay(t, w1, w2, problem), t, problem)
+def _allowed(t):
+    return jnp.where(checks.allowed("time", t), t, jnp.nan)
+
+
+def _balanced_decay(names, cut, *arrays):
+    return _everywhere(flow_balanced, names, cut, arrays)
+
+
+def _any_decay(names, cut, *arrays):
+    def flow(t, w1, w2, *fields):
+        return flow_any_decay(t, w1, w2, Problem(*fields))
+
+    return _everywhere(flow, names, cut, arrays)
+
+
+def _everywhere(flow, names, cut, arrays):
+    def at_points(*arrays):
+        points = jnp.broadcast_arrays(*arrays)
+        state = flow(*points)
+        good = checks.valid(Problem(*points[3:])) & checks.allowed("time", points[0])
+        return _named(names, State(*(jnp.where(good, x, jnp.nan) for x in state)))
+
+    return cut.elementwise(at_points, arrays, len(names))
+
+
+def _named(names, state: State):
+    return [getattr(state, name) for name in names]
 
 
 def flow_any_decay(t, w1, w2, problem: Problem) -> State:
@@ -148,7 +215,7 @@ def flow_any_decay(t, w1, w2, problem: Problem) -> State:
 
 @jax.custom_jvp
 def _either(decay, *others) -> State:
-    without, decayed = flow(*others), _with_decay(decay, *others)
+    without, decayed = _without_decay(*others), _with_decay(decay, *others)
     return _where(decay == 0, without, decayed)
 
 
@@ -156,11 +223,15 @@ def _either(decay, *others) -> State:
 def _either_jvp(primals, tangents):
     """At gamma = 0 the sharper form's value, but the other form's slope in gamma."""
     zero = primals[0] == 0
-    _, along = jax.jvp(flow, primals[1:], tangents[1:])
+    _, along = jax.jvp(_without_decay, primals[1:], tangents[1:])
     across = (tangents[0], *(jnp.where(zero, 0, x) for x in tangents[1:]))
     _, through = jax.jvp(_with_decay, primals, across)
     total = State(*(x + y for x, y in zip(along, through, strict=True)))
     return _either(*primals), _where(zero, total, through)
+
+
+def _without_decay(t, *settings):
+    return follow(prepare(*settings), t)
 
 
 def _with_decay(decay, t, w1, w2, eigenvalue, noise, learning_rate):
@@ -169,8 +240,3 @@ def _with_decay(decay, t, w1, w2, eigenvalue, noise, learning_rate):
 
 def _where(condition, yes: State, no: State) -> State:
     return State(*(jnp.where(condition, x, y) for x, y in zip(yes, no, strict=True)))
-
-
-def _poisoned(state: State, t, problem: Problem) -> State:
-    good = checks.valid(problem) & checks.allowed("time", t)
-    return State(*(jnp.where(good, x, jnp.nan) for x in state))

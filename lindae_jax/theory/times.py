@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from lindae_jax import checks
 from lindae_jax.problem import Problem
 from lindae_jax.theory.decay import flow_with_decay, rest_time
+from lindae_jax.theory.fixed import stable_mapping
 from lindae_jax.theory.growth import log1p_ratio
 from lindae_jax.theory.solution import balanced, decays
 
@@ -35,10 +36,11 @@ def time_to_mapping(target: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Pr
     -------
     jax.Array, (...)
         The smallest t >= 0 in epochs with w(t) = target; 0 where the start is
-        there already, inf where it is never reached (the fixed point itself is
-        not), NaN for NaN input, infinite weights, and invalid values under
-        tracing. Derivatives of every order are right where decay is not zero
-        or is not differentiated, first ones everywhere.
+        there already, inf where it is never reached (the value of `fixed_point`
+        is not, unless the curve passes it on the way to a peak), NaN for NaN
+        input, infinite weights, and invalid values under tracing. Derivatives
+        of every order are right where decay is not zero or is not
+        differentiated, first ones everywhere.
 
     Raises
     ------
@@ -110,6 +112,7 @@ def _without_decay(target, w1, w2, problem):
     moves = (a > 0) & ((w1 != 0) | (w2 != 0)) & jnp.isfinite(target)
     between = ((ahead > 0) & (pull > 0)) | ((ahead < 0) & (pull < 0))
     reached = moves & between & ((w1 + w2 != 0) | (target < 0))
+    reached &= target != stable_mapping(lam, problem.noise, jnp.zeros_like(lam))
     # w1 = 1/2, w2 = 1 towards 3/4 with lambda = a = 1: an ordinary point.
     return _guarded(reached, _unbalanced_time, (target, w1, w2, lam, a), (0.75, 0.5, 1, 1, 1))
 
@@ -162,6 +165,7 @@ def _balanced(target, w1, w2, problem):
     mu, both, w0 = lam - problem.decay, lam + problem.decay, w1 * w2
     alike = (w1 == w2) & (w1 != 0)
     pull = mu - a * target
+    alike &= target != stable_mapping(lam, problem.noise, problem.decay)
     up = alike & (target > w0) & (pull > 0)
     down = alike & (target < w0) & (target > 0) & (pull < 0)
     opposite = (w1 == -w2) & (w1 != 0) & (target > w0) & (target < 0)
@@ -279,6 +283,9 @@ def _bracket(target, w1, w2, problem):
 
     first = strictly_between(w_start, w_turn) | at_peak
     second = strictly_between(w_turn, w_late)
+    # The fixed point may be passed on the way to a peak; it is not reached at rest.
+    rests = target == stable_mapping(problem.eigenvalue, problem.noise, problem.decay)
+    first, second = first & ~(rests & near_turn), second & ~rests
     low, high = jnp.where(first, early, turn), jnp.where(first, turn, late)
     origin = jnp.where(first, w_start, w_turn)
 

@@ -14,8 +14,8 @@ TwoFloat = tuple[jax.Array, jax.Array]
 
 # The mask keeps the leading half of the significand: 12 of 24 bits, 26 of 53.
 _LAYOUT = {
-    np.dtype(np.float32): (np.uint32, 0xFFFFF000, 0x7F800000),
-    np.dtype(np.float64): (np.uint64, 0xFFFFFFFFF8000000, 0x7FF0000000000000),
+    np.dtype(np.float32): (np.uint32, 0xFFFFF000, 0x7F800000, 0x7F000000),
+    np.dtype(np.float64): (np.uint64, 0xFFFFFFFFF8000000, 0x7FF0000000000000, 0x7FE0000000000000),
 }
 
 
@@ -36,6 +36,13 @@ def power_of_two(x: jax.Array) -> jax.Array:
     return _masked(x, 2)
 
 
+def inverse_power_of_two(x: jax.Array) -> jax.Array:
+    """1 / x for a power of two x whose inverse is normal."""
+    layout = _LAYOUT[np.dtype(x.dtype)]
+    bits = jax.lax.bitcast_convert_type(x, layout[0])
+    return jax.lax.bitcast_convert_type(jnp.asarray(layout[3], layout[0]) - bits, x.dtype)
+
+
 def add(a: jax.Array, b: jax.Array) -> TwoFloat:
     """a + b without error."""
     total = a + b
@@ -43,15 +50,15 @@ def add(a: jax.Array, b: jax.Array) -> TwoFloat:
     return total, (a - (total - shadow)) + (b - shadow)
 
 
+def plus_smaller(a: jax.Array, b: jax.Array) -> TwoFloat:
+    """a + b without error where |a| >= |b|."""
+    total = a + b
+    return total, b - (total - a)
+
+
 def _normalised(high: jax.Array, low: jax.Array) -> TwoFloat:
     total = high + low
     return total, low - (total - high)
-
-
-def plus(a: TwoFloat, b: TwoFloat) -> TwoFloat:
-    """a + b to about twice the working precision."""
-    high, low = add(a[0], b[0])
-    return _normalised(high, low + (a[1] + b[1]))
 
 
 def times(a: TwoFloat, b: TwoFloat) -> TwoFloat:
@@ -62,8 +69,18 @@ def times(a: TwoFloat, b: TwoFloat) -> TwoFloat:
     return _normalised(a1 * b1, rest)
 
 
-def root(a: TwoFloat) -> TwoFloat:
-    """Square root of a > 0 to about twice the working precision."""
-    high = jnp.sqrt(a[0])
-    square = times((high, jnp.zeros_like(high)), (high, jnp.zeros_like(high)))
-    return _normalised(high, ((a[0] - square[0]) + (a[1] - square[1])) / (2 * high))
+def scaled(a: TwoFloat, x: jax.Array) -> TwoFloat:
+    """a * x, x a float, to about twice the working precision."""
+    a1, a2 = _halves(a[0])
+    x1, x2 = _halves(x)
+    return _normalised(a1 * x1, (a1 * x2 + a2 * x1) + (a2 * x2 + a[1] * x))
+
+
+def excess(a: jax.Array, b: jax.Array, c: jax.Array) -> jax.Array:
+    """a^2 + b^2 - c^2 to about the working precision, for c close to its root."""
+    large, small = jnp.maximum(jnp.abs(a), jnp.abs(b)), jnp.minimum(jnp.abs(a), jnp.abs(b))
+    (l1, l2), (s1, s2), (c1, c2) = map(_halves, (large, small, c))
+    # Each product of halves is exact, and so are these two differences of near numbers.
+    leading = (l1 * l1 - c1 * c1) + s1 * s1
+    mixed = 2 * ((l1 * l2 - c1 * c2) + s1 * s2)
+    return (leading + mixed) + ((l2 * l2 - c2 * c2) + s2 * s2)

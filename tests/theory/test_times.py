@@ -178,6 +178,19 @@ def test_targets_never_met_take_forever(dtype):
 
 
 @pytest.mark.both
+def test_the_fixed_point_is_passed_on_the_way_to_a_peak_only(dtype):
+    """Exactly 1/2: no rounding at rest counts as a passage; from far above s to d it is one."""
+    problem = Problem(dtype(2), dtype(0), dtype(1), dtype(0.1))
+    w1, w2 = (dtype(x) for x in ([0, 0.3, 0.7, 0.3, 2, 3], [0.7, 0.7, -0.3, 0.3, 0.1, 0.15]))
+    time = np.asarray(theory.time_to_mapping(theory.fixed_point(problem), w1, w2, problem))
+    assert np.all(np.isinf(time[:4]))
+    assert np.all(np.isfinite(time[4:]))
+    for without in (Problem(dtype(1), dtype(1)), Problem(dtype(3), dtype(0.5))):
+        star = theory.fixed_point(without)
+        assert np.all(np.isinf(theory.time_to_mapping(star, w1, w2, without)))
+
+
+@pytest.mark.both
 def test_the_start_is_met_at_once(dtype):
     """From anywhere, the saddle and w* included."""
     starts = [

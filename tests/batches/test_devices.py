@@ -9,7 +9,7 @@ import jax
 import pytest
 
 import lindae_jax
-from lindae_jax.simulate import devices
+from lindae_jax.batches import devices
 
 SPREAD = """
 import logging, jax, numpy as np, jax.numpy as jnp

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lindae_jax.simulate.blocks import in_blocks
+from lindae_jax.batches.blocks import in_blocks
 
 SHAPES = {
     "one axis": [(1000,), (1000,), (1,)],

@@ -70,18 +70,19 @@ class Spread(NamedTuple):
         return jnp.pad(x, widths, mode="edge")
 
 
-def spread(arrays: Sequence[jax.Array]) -> Spread | None:
+def spread(arrays: Sequence[jax.Array], *, move: bool = True) -> Spread | None:
     """The devices to use for a call with these inputs; None for the one they are on.
 
     Inputs that lie on several devices stay on these, those that were put on
-    one device stay there, all others go to every device of this process.
+    one device stay there, all others go to every device of this process if
+    they may be moved.
     """
     if any(map(checks.is_traced, arrays)):
         return None
     shape = np.broadcast_shapes(*(x.shape for x in arrays))
     if math.prod(shape) < _LEAST:
         return None
-    devices = _devices(arrays)
+    devices = _devices(arrays, move)
     if len(devices) < 2:
         return None
     equal = [axis for axis, size in enumerate(shape) if size % len(devices) == 0]
@@ -89,12 +90,12 @@ def spread(arrays: Sequence[jax.Array]) -> Spread | None:
     return Spread(Mesh(np.asarray(devices), (_AXIS,)), shape, axis - len(shape))
 
 
-def _devices(arrays: Sequence[jax.Array]) -> Sequence[Any]:
+def _devices(arrays: Sequence[jax.Array], move: bool) -> Sequence[Any]:
     for x in arrays:
         if len(x.sharding.device_set) > 1:
             here = sorted(x.sharding.device_set, key=operator.attrgetter("id"))
             return here if x.is_fully_addressable else []
-    if any(x.committed for x in arrays) or _default_device() is not None:
+    if not move or any(x.committed for x in arrays) or _default_device() is not None:
         return []
     devices = jax.local_devices()
     if len(devices) == 1 and devices[0].platform == "cpu":

@@ -1,0 +1,1 @@
+"""Elementwise work on large batches, near the machine's limit."""

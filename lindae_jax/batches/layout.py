@@ -1,0 +1,99 @@
+"""How an elementwise function walks a batch: over devices, block by block."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+
+from lindae_jax import checks
+from lindae_jax.batches import devices
+from lindae_jax.batches.blocks import in_blocks
+
+
+class Layout(NamedTuple):
+    """Static, for programs differ by it."""
+
+    spread: devices.Spread | None
+    """None: the one device that the arrays are on."""
+    block: int | None
+    """Elements computed at a time; None for all."""
+
+    def place(self, tree: Any) -> Any:
+        """The arrays where they are needed."""
+        return tree if self.spread is None else jax.tree.map(self.spread.place, tree)
+
+    def compute(
+        self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int
+    ) -> list[jax.Array]:
+        """`function(*arrays)`, on each device its part, for outputs of the batch's shape."""
+        if self.spread is None:
+            return function(*arrays)
+        return self.spread.over(function, arrays, outputs)
+
+    def elementwise(
+        self,
+        function: Callable[..., Sequence[jax.Array]],
+        arrays: Sequence[jax.Array],
+        outputs: int,
+    ) -> list[jax.Array]:
+        """An elementwise function on one device, block by block."""
+        return in_blocks(function, arrays, outputs, self.block)
+
+
+WHOLE = Layout(None, None)
+
+
+def lay_out(
+    arrays: Sequence[jax.Array], one_core: int, all_cores: int, *, move: bool = True
+) -> Layout:
+    """The layout for a call with these inputs.
+
+    Under tracing nothing is known of where they will be: the batch stays whole.
+
+    Parameters
+    ----------
+    arrays : sequence of arrays
+        They broadcast together.
+    one_core, all_cores : int
+        Elements in a block on a CPU device that runs a loop on one core or on all.
+    move : bool
+        Whether arrays may go to devices on which none of them lie.
+    """
+    if any(map(checks.is_traced, arrays)):
+        return WHOLE
+    spread = devices.spread(arrays, move=move)
+    on = arrays[0].devices()
+    if not _all_cpus(on) or (spread is None and len(on) > 1):
+        return Layout(spread, None)
+    return Layout(spread, one_core if spread or devices.one_core() else all_cores)
+
+
+def _all_cpus(on: Any) -> bool:
+    return all(device.platform == "cpu" for device in on)
+
+
+def compiled(function: Callable[..., Any], static: Sequence[int], x: jax.Array) -> Any:
+    """The function compiled for where x is: on a CPU with the widest vectors it has.
+
+    XLA stops at 256 bits of itself. Under tracing the options would be those
+    of another program.
+    """
+    if not checks.is_traced(x) and _all_cpus(x.devices()):
+        return _compiled_wide(function, tuple(static))
+    return _compiled(function, tuple(static))
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any], static: tuple[int, ...]) -> Any:
+    return jax.jit(function, static_argnums=static)
+
+
+@functools.cache
+def _compiled_wide(function: Callable[..., Any], static: tuple[int, ...]) -> Any:
+    options: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0)
+    except jax.errors.JaxRuntimeError:  # a JAX that no longer knows the option
+        return _compiled(function, static)
+    return jax.jit(function, static_argnums=static, compiler_options=options)
