@@ -70,23 +70,24 @@ class Spread(NamedTuple):
         return jnp.pad(x, widths, mode="edge")
 
 
-def spread(arrays: Sequence[jax.Array], *, move: bool = True) -> Spread | None:
+def spread(arrays: Sequence[jax.Array], *, move: bool = True, inner: int = 0) -> Spread | None:
     """The devices to use for a call with these inputs; None for the one they are on.
 
     Inputs that lie on several devices stay on these, those that were put on
     one device stay there, all others go to every device of this process if
-    they may be moved.
+    they may be moved. The last `inner` axes belong to a member, uncut.
     """
     if any(map(checks.is_traced, arrays)):
         return None
     shape = np.broadcast_shapes(*(x.shape for x in arrays))
-    if math.prod(shape) < _LEAST:
+    batch = shape[: len(shape) - inner]
+    if math.prod(shape) < _LEAST or math.prod(batch) == 1:
         return None
     devices = _devices(arrays, move)
     if len(devices) < 2:
         return None
-    equal = [axis for axis, size in enumerate(shape) if size % len(devices) == 0]
-    axis = equal[0] if equal else int(np.argmax(shape))
+    equal = [axis for axis, size in enumerate(batch) if size % len(devices) == 0]
+    axis = equal[0] if equal else int(np.argmax(batch))
     return Spread(Mesh(np.asarray(devices), (_AXIS,)), shape, axis - len(shape))
 
 

@@ -45,7 +45,12 @@ WHOLE = Layout(None, None)
 
 
 def lay_out(
-    arrays: Sequence[jax.Array], one_core: int, all_cores: int, *, move: bool = True
+    arrays: Sequence[jax.Array],
+    one_core: int,
+    all_cores: int,
+    *,
+    move: bool = True,
+    inner: int = 0,
 ) -> Layout:
     """The layout for a call with these inputs.
 
@@ -59,10 +64,12 @@ def lay_out(
         Elements in a block on a CPU device that runs a loop on one core or on all.
     move : bool
         Whether arrays may go to devices on which none of them lie.
+    inner : int
+        Last axes that belong to a member of the batch, such as those of a matrix.
     """
     if any(map(checks.is_traced, arrays)):
         return WHOLE
-    spread = devices.spread(arrays, move=move)
+    spread = devices.spread(arrays, move=move, inner=inner)
     on = arrays[0].devices()
     if not _all_cpus(on) or (spread is None and len(on) > 1):
         return Layout(spread, None)

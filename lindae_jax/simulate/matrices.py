@@ -1,6 +1,7 @@
 """Gradient descent of whole matrix autoencoders in the eigenbasis."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,9 +10,13 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from lindae_jax import checks
+from lindae_jax.batches import layout
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import trajectory
 from lindae_jax.simulate.trajectory import Trajectory
+
+# Elements of encoders in a block: with all that a step needs, they fit a core's cache.
+_BLOCK = 2**15
 
 
 class _State(NamedTuple):
@@ -82,23 +87,36 @@ def simulate_matrices(
     -----
     Bitwise, a run cut into segments equals one run, and the saves change
     nothing. Widths that differ within a batch: pad with zero units, which stay
-    exactly zero. Differentiable in forward mode (`jax.jvp`, `jax.jacfwd`).
+    exactly zero. Large batches are spread over all devices of the process, as
+    those of `simulate_pairs` are. Differentiable in forward mode (`jax.jvp`,
+    `jax.jacfwd`).
     """
     steps = trajectory.schedule(num_steps, save_every, save_steps)
     trajectory.check_observe(observe)
     (w1, w2), problem, _ = checks.matrix_door(problem, w1=w1, w2=w2)
-    return _simulate(w1, w2, problem, steps, observe)
+    cut = layout.lay_out([w1, *_per_matrix(problem)], _BLOCK, _BLOCK, inner=2)
+    if any(map(checks.is_traced, jax.tree.leaves((w1, w2, problem)))):
+        return _simulate(w1, w2, problem, steps, observe, cut)
+    # At the top level, though the caller may be tracing something else.
+    with jax.ensure_compile_time_eval():
+        placed = cut.place((w1, w2))
+        simulate = layout.compiled(_core, _STATIC, placed[0])
+        return simulate(*placed, problem, steps, observe, cut)
 
 
-@functools.partial(jax.jit, static_argnums=4)
-def _simulate(
-    w1: jax.Array, w2: jax.Array, problem: Problem, steps: jax.Array, observe: Any
+def _core(
+    w1: jax.Array,
+    w2: jax.Array,
+    problem: Problem,
+    steps: jax.Array,
+    observe: Any,
+    cut: layout.Layout,
 ) -> Trajectory:
     batch = w1.shape[:-2]
     good = jnp.broadcast_to(checks.valid(problem.per_direction()).all(-1), batch)
     w1, w2 = (jnp.where(good[..., None, None], w, jnp.nan) for w in (w1, w2))
     (w1, w2), observed = trajectory.follow(
-        functools.partial(_advance, problem),
+        functools.partial(_advance, problem, cut),
         lambda state: (state.a, _transpose(state.b)),
         _State(w1, _transpose(w2)),
         steps,
@@ -108,20 +126,71 @@ def _simulate(
     return Trajectory(steps, w1, w2, trajectory.status(good, finite), observed)
 
 
-def _advance(problem: Problem, state: _State, num_steps: jax.Array) -> _State:
-    """Take a traced number of steps."""
-    num_hidden, num_directions = state.a.shape[-2:]
+_STATIC = (4, 5)
+_simulate = jax.jit(_core, static_argnums=_STATIC)
+
+
+def _per_matrix(problem: Problem) -> tuple[jax.Array, ...]:
+    """The fields with the two axes of a matrix."""
+    others = problem.noise, problem.decay, problem.learning_rate
+    return problem.eigenvalue[..., None, :], *(x[..., None, None] for x in others)
+
+
+def _advance(problem: Problem, cut: layout.Layout, state: _State, num_steps: jax.Array) -> _State:
+    """Take a traced number of steps, on all devices."""
+
+    def part(num_steps: jax.Array, *arrays: jax.Array) -> list[jax.Array]:
+        compute = functools.partial(_take_steps, num_steps)
+        return _in_groups(compute, arrays, cut.block)
+
+    inputs = (num_steps, *state, *_per_matrix(problem))
+    return _State(*cut.compute(part, inputs, len(state)))
+
+
+def _in_groups(
+    compute: Callable[..., Sequence[jax.Array]], arrays: Sequence[jax.Array], largest: int | None
+) -> list[jax.Array]:
+    """A function of matrices, on so many networks at a time that a block holds them."""
+    *batch, num_hidden, num_directions = arrays[0].shape
+    num = math.prod(batch)
+    size = max(1, (largest or 0) // (num_hidden * num_directions))
+    if largest is None or num <= size:
+        return list(compute(*arrays))
+    num_groups = -(-num // size)
+    size = -(-num // num_groups)
+
+    def grouped(x: jax.Array) -> jax.Array:
+        x = jnp.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(num, *x.shape[-2:])
+        x = jnp.pad(x, ((0, num_groups * size - num), (0, 0), (0, 0)), mode="edge")
+        return x.reshape(num_groups, size, *x.shape[-2:])
+
+    results = jax.lax.map(lambda group: compute(*group), tuple(map(grouped, arrays)))
+    return [y.reshape(-1, *y.shape[-2:])[:num].reshape(arrays[0].shape) for y in results]
+
+
+def _take_steps(
+    num_steps: jax.Array,
+    a: jax.Array,
+    b: jax.Array,
+    eigenvalue: jax.Array,
+    noise: jax.Array,
+    decay: jax.Array,
+    rate: jax.Array,
+) -> _State:
+    num_hidden, num_directions = a.shape[-2:]
     # 6 H D^2 operations against 8 H^2 D.
     gradient = _wide_gradient if 4 * num_hidden > 3 * num_directions else _narrow_gradient
-    eigenvalue = problem.eigenvalue[..., None, :]
-    rate, decay = (x[..., None, None] for x in (problem.learning_rate, problem.decay))
-    total = eigenvalue + problem.noise[..., None, None]
+    total = eigenvalue + noise
 
     def step(_: Any, state: _State) -> _State:
         ascent = gradient(state, eigenvalue, total, decay)
         return _State(state.a + rate * ascent.a, state.b + rate * ascent.b)
 
-    return jax.lax.fori_loop(0, num_steps, step, state)
+    # Two steps a trip: the second writes where the first has read, which spares copies.
+    state = jax.lax.fori_loop(
+        0, num_steps // 2, lambda i, state: step(i, step(i, state)), _State(a, b)
+    )
+    return jax.lax.fori_loop(0, num_steps % 2, step, state)
 
 
 def _narrow_gradient(
@@ -130,11 +199,11 @@ def _narrow_gradient(
     """Minus the gradient through H x H matrices: 8 H^2 D operations."""
     a, b = state
     scaled = a * total
-    gram = _matmul(b, _transpose(b))
-    cross = _matmul(scaled, _transpose(a))
+    gram = _product("...hd,...kd->...hk", b, b)
+    cross = _product("...hd,...kd->...hk", scaled, a)
     return _State(
-        (b * eigenvalue - _matmul(gram, scaled)) - decay * a,
-        (a * eigenvalue - _matmul(cross, b)) - decay * b,
+        (b * eigenvalue - _product("...hk,...kd->...hd", gram, scaled)) - decay * a,
+        (a * eigenvalue - _product("...hk,...kd->...hd", cross, b)) - decay * b,
     )
 
 
@@ -144,10 +213,10 @@ def _wide_gradient(
     """Minus the gradient through D x D matrices: 6 H D^2 operations."""
     a, b = state
     diagonal = jnp.eye(a.shape[-1], dtype=a.dtype) * eigenvalue
-    residual = diagonal - _matmul(_transpose(b), a) * total
+    residual = diagonal - _product("...hd,...he->...de", b, a) * total
     return _State(
-        _matmul(b, residual) - decay * a,
-        _matmul(a, _transpose(residual)) - decay * b,
+        _product("...hd,...de->...he", b, residual) - decay * a,
+        _product("...he,...de->...hd", a, residual) - decay * b,
     )
 
 
@@ -155,5 +224,6 @@ def _transpose(matrix: jax.Array) -> jax.Array:
     return jnp.swapaxes(matrix, -2, -1)
 
 
-# Without it GPUs and TPUs round the factors to TF32 or bfloat16.
-_matmul = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+# Without the precision GPUs and TPUs round the factors to TF32 or bfloat16. Named axes and
+# no transposed arrays: XLA would write those to memory at every step.
+_product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
