@@ -76,6 +76,11 @@ def lay_out(
     return Layout(spread, one_core if spread or devices.one_core() else all_cores)
 
 
+def one_cpu_device() -> bool:
+    """Whether arrays, traced ones too, can lie nowhere but on a single CPU device."""
+    return jax.device_count() == 1 and jax.default_backend() == "cpu"
+
+
 def _all_cpus(on: Any) -> bool:
     return all(device.platform == "cpu" for device in on)
 

@@ -1,5 +1,6 @@
 """The exact solution at any epoch, from any weights."""
 
+import functools
 import math
 
 import jax
@@ -115,7 +116,7 @@ def _solve(names: tuple[str, ...], t, w1, w2, problem: Problem) -> list[jax.Arra
     own = max(x.size for x in arrays) == math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
     cut = layout.lay_out(arrays, _BLOCK, _BLOCK, move=form is not _no_decay or not own)
     if any(map(checks.is_traced, arrays)):
-        found = _traced(wanted, form, cut, arrays)
+        found = _traced(wanted, form, arrays)
     else:
         # At the top level, though the caller may be tracing something else.
         with jax.ensure_compile_time_eval():
@@ -132,7 +133,42 @@ def _core(names, form, cut: layout.Layout, arrays) -> list[jax.Array]:
 
 
 _STATIC = (0, 1, 2)
-_traced = jax.jit(_core, static_argnums=_STATIC)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _traced(names, form, arrays) -> list[jax.Array]:
+    size = math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
+    # With several devices the caller's arrays may be spread over them.
+    if size <= _BLOCK or not layout.one_cpu_device():
+        return form(names, layout.WHOLE, *arrays)
+    return _in_blocks(names, form, *arrays)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _in_blocks(names, form, *arrays) -> list[jax.Array]:
+    """Block by block where a processor runs it; derivatives are taken of the whole."""
+    return jax.lax.platform_dependent(
+        *arrays,
+        cpu=functools.partial(form, names, layout.Layout(None, _BLOCK)),
+        default=functools.partial(form, names, layout.WHOLE),
+    )
+
+
+@functools.partial(_in_blocks.defjvp, symbolic_zeros=True)
+def _in_blocks_jvp(names, form, primals, tangents):
+    # A loop that writes into its output would be transposed at the square of its cost.
+    moves = [not isinstance(x, jax.custom_derivatives.SymbolicZero) for x in tangents]
+
+    def whole(*moving):
+        rest = iter(moving)
+        arrays = (next(rest) if yes else x for x, yes in zip(primals, moves, strict=True))
+        return form(names, layout.WHOLE, *arrays)
+
+    return jax.jvp(
+        whole,
+        [x for x, yes in zip(primals, moves, strict=True) if yes],
+        [x for x, yes in zip(tangents, moves, strict=True) if yes],
+    )
 
 
 def balanced(w1, w2) -> bool:

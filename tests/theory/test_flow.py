@@ -244,6 +244,40 @@ def test_broadcasts_as_numpy_does(rng, dtype):
     np.testing.assert_allclose(single.w1, grid.w1[0, 0], rtol=4 * np.finfo(dtype).eps)
 
 
+@pytest.mark.parametrize("grid", [True, False])
+def test_more_points_than_a_block_change_nothing(grid, rng, dtype, eps):
+    """Called, within a jit and differentiated: a large batch is its parts, one by one."""
+    n = 9_001
+    t, w1, w2, problem = _random(rng, dtype, n=n)
+    lam, noise, _, rate = _fields(problem, n)
+    t = dtype([[0], [3], [50], [np.inf]]) if grid else t
+
+    def total(t, w1, w2, lam, noise, rate):
+        return theory.mapping(t, w1, w2, Problem(lam, noise, 0.0, rate)).sum()
+
+    def parts(function, **options):
+        step = 1_000
+        pieces = [
+            [x if grid and x is t else x[i : i + step] for x in (t, w1, w2, lam, noise, rate)]
+            for i in range(0, n, step)
+        ]
+        return [function(*piece, **options) for piece in pieces]
+
+    def mapping(t, w1, w2, lam, noise, rate):
+        return theory.mapping(t, w1, w2, Problem(lam, noise, 0.0, rate))
+
+    whole = mapping(t, w1, w2, lam, noise, rate)
+    expected = np.concatenate(parts(mapping), axis=-1)
+    scale = np.maximum(np.abs(expected), np.abs(w1 * w2))
+    for got in (whole, jax.jit(mapping)(t, w1, w2, lam, noise, rate)):
+        assert np.all(np.abs(np.asarray(got) - expected) <= 16 * eps * scale)
+    gradient = jax.jit(jax.grad(total, argnums=(1, 3)))
+    found = gradient(t, w1, w2, lam, noise, rate)
+    for got, wanted in zip(found, zip(*parts(gradient), strict=True), strict=True):
+        wanted = np.concatenate(wanted)
+        assert np.all(np.abs(got - wanted) <= 64 * eps * (1 + np.abs(wanted)))
+
+
 def _fields(problem, n):
     names = ("eigenvalue", "noise", "decay", "learning_rate")
     return [np.broadcast_to(getattr(problem, x), n) for x in names]
