@@ -35,10 +35,18 @@ class Spread(NamedTuple):
         return -self.shape[self.axis] % self.mesh.size
 
     def place(self, x: jax.Array) -> jax.Array:
-        """The array on these devices; no copy if it is there already."""
+        """The array on these devices; no copy if it is there already, or in their memory."""
         whole = self.padding or not self._is_cut(x)
-        spec = PartitionSpec() if whole else self._cut(x.ndim)
-        return jax.device_put(x, NamedSharding(self.mesh, spec))
+        sharding = NamedSharding(self.mesh, PartitionSpec() if whole else self._cut(x.ndim))
+        if len(x.devices()) > 1 or self.mesh.devices.flat[0].platform != "cpu":
+            return jax.device_put(x, sharding)
+        # CPU devices share one memory, which device_put from one to the other would copy.
+        host = np.asarray(x)
+        parts = [
+            jax.device_put(host[index], device, may_alias=True)
+            for device, index in sharding.addressable_devices_indices_map(x.shape).items()
+        ]
+        return jax.make_array_from_single_device_arrays(x.shape, sharding, parts)
 
     def over(
         self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int
@@ -70,12 +78,12 @@ class Spread(NamedTuple):
         return jnp.pad(x, widths, mode="edge")
 
 
-def spread(arrays: Sequence[jax.Array], *, move: bool = True, inner: int = 0) -> Spread | None:
+def spread(arrays: Sequence[jax.Array], *, inner: int = 0) -> Spread | None:
     """The devices to use for a call with these inputs; None for the one they are on.
 
     Inputs that lie on several devices stay on these, those that were put on
-    one device stay there, all others go to every device of this process if
-    they may be moved. The last `inner` axes belong to a member, uncut.
+    one device stay there, all others go to every device of this process. The
+    last `inner` axes belong to a member, uncut.
     """
     if any(map(checks.is_traced, arrays)):
         return None
@@ -83,7 +91,7 @@ def spread(arrays: Sequence[jax.Array], *, move: bool = True, inner: int = 0) ->
     batch = shape[: len(shape) - inner]
     if math.prod(shape) < _LEAST or math.prod(batch) == 1:
         return None
-    devices = _devices(arrays, move)
+    devices = _devices(arrays)
     if len(devices) < 2:
         return None
     equal = [axis for axis, size in enumerate(batch) if size % len(devices) == 0]
@@ -91,12 +99,12 @@ def spread(arrays: Sequence[jax.Array], *, move: bool = True, inner: int = 0) ->
     return Spread(Mesh(np.asarray(devices), (_AXIS,)), shape, axis - len(shape))
 
 
-def _devices(arrays: Sequence[jax.Array], move: bool) -> Sequence[Any]:
+def _devices(arrays: Sequence[jax.Array]) -> Sequence[Any]:
     for x in arrays:
         if len(x.sharding.device_set) > 1:
             here = sorted(x.sharding.device_set, key=operator.attrgetter("id"))
             return here if x.is_fully_addressable else []
-    if not move or any(x.committed for x in arrays) or _default_device() is not None:
+    if any(x.committed for x in arrays) or _default_device() is not None:
         return []
     devices = jax.local_devices()
     if len(devices) == 1 and devices[0].platform == "cpu":

@@ -49,7 +49,6 @@ def lay_out(
     one_core: int,
     all_cores: int,
     *,
-    move: bool = True,
     inner: int = 0,
 ) -> Layout:
     """The layout for a call with these inputs.
@@ -62,14 +61,12 @@ def lay_out(
         They broadcast together.
     one_core, all_cores : int
         Elements in a block on a CPU device that runs a loop on one core or on all.
-    move : bool
-        Whether arrays may go to devices on which none of them lie.
     inner : int
         Last axes that belong to a member of the batch, such as those of a matrix.
     """
     if any(map(checks.is_traced, arrays)):
         return WHOLE
-    spread = devices.spread(arrays, move=move, inner=inner)
+    spread = devices.spread(arrays, inner=inner)
     on = arrays[0].devices()
     if not _all_cpus(on) or (spread is None and len(on) > 1):
         return Layout(spread, None)

@@ -112,9 +112,7 @@ def _solve(names: tuple[str, ...], t, w1, w2, problem: Problem) -> list[jax.Arra
         form, wanted = (_balanced_decay if balanced(w1, w2) else _any_decay), State._fields
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
     arrays = (t, w1, w2, *fields)
-    # Where every point has inputs of its own, moving them costs as much as the cheap form.
-    own = max(x.size for x in arrays) == math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
-    cut = layout.lay_out(arrays, _BLOCK, _BLOCK, move=form is not _no_decay or not own)
+    cut = layout.lay_out(arrays, _BLOCK, _BLOCK)
     if any(map(checks.is_traced, arrays)):
         found = _traced(wanted, form, arrays)
     else:
