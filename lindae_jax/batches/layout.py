@@ -85,10 +85,10 @@ def _all_cpus(on: Any) -> bool:
 def compiled(function: Callable[..., Any], static: Sequence[int], x: jax.Array) -> Any:
     """The function compiled for where x is: on a CPU with the widest vectors it has.
 
-    XLA stops at 256 bits of itself. Under tracing the options would be those
-    of another program.
+    XLA stops at 256 bits of itself. Not for traced arrays: the options would be
+    those of another program.
     """
-    if not checks.is_traced(x) and _all_cpus(x.devices()):
+    if _all_cpus(x.devices()):
         return _compiled_wide(function, tuple(static))
     return _compiled(function, tuple(static))
 
