@@ -1,4 +1,4 @@
-"""Drawing of predicted against measured curves on a given axis."""
+"""Drawing of arrays on given axes."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -6,9 +6,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from lindae_jax.checks import mistake
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
 
@@ -46,6 +51,16 @@ _CROSS: dict[str, Any] = {
     "markeredgewidth": 1.0,
 }
 _TIE: dict[str, Any] = {"color": "0.8", "linewidth": 0.6, "zorder": 0}
+# Its lightness only grows, for colour-blind readers and on a photocopy too.
+_MAP = "viridis"
+# Beyond this the map is too light for a thin line on white.
+_LIGHTEST_LINE = 0.75
+_MISSING: dict[str, Any] = {
+    "facecolor": "0.92",
+    "edgecolor": "0.55",
+    "hatch": "/////",
+    "linewidth": 0,
+}
 
 
 @contextmanager
@@ -264,3 +279,247 @@ def legend(figure: "Figure", entries: dict[str, Style], caption: str) -> None:
         title=caption,
         title_fontsize=10,
     )
+
+
+def curves(
+    ax: "Axes",
+    x: ArrayLike,
+    y: ArrayLike,
+    values: ArrayLike,
+    label: str,
+    *,
+    log: bool = False,
+    log_x: bool = False,
+) -> "Colorbar":
+    """Curves coloured by a number each, dark to light, with a colour bar.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Best of a figure 4.5 wide, made and written under `settings()`: in a
+        column of 3.3 its text is then 8 points high.
+    x : array_like, (S,)
+    y : array_like, (S, C)
+        One column per curve. Points that are not finite are left out.
+    values : array_like, (C,)
+        What the curves are coloured by.
+    label : str
+        Of the colour bar.
+    log : bool
+        Whether the colours follow the logarithm of the values.
+    log_x : bool
+        Whether the horizontal axis is logarithmic; points at x <= 0, such as
+        step 0, are then left out.
+
+    Returns
+    -------
+    matplotlib.colorbar.Colorbar
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, no curve, values that are not finite, or not
+        positive where `log` is set.
+    """
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap
+
+    steps, columns, numbers = _numbers("x", x), _numbers("y", y), _numbers("values", values)
+    if (steps.ndim, numbers.ndim) != (1, 1) or columns.shape != steps.shape + numbers.shape:
+        got = f"y {columns.shape}, x {steps.shape}, values {numbers.shape}"
+        raise mistake("y must be (S, C), x (S,) and values (C,)", got, "Transpose or reshape y.")
+    if not (numbers.size and np.isfinite(numbers).all()):
+        got = f"{np.isfinite(numbers).sum()} finite of {numbers.size}"
+        raise mistake("values must all be finite, one or more", got, "Leave other curves out.")
+    colours = ListedColormap(matplotlib.colormaps[_MAP](np.linspace(0, _LIGHTEST_LINE, 256)))
+    mappable = ScalarMappable(_colour_scale("values", numbers, log), colours)
+    if log_x:
+        ax.set_xscale("log", nonpositive="mask")
+    for line, colour in zip(columns.T, mappable.to_rgba(numbers), strict=True):
+        ax.plot(steps, line, color=tuple(colour), linewidth=1.3)
+    return _colour_bar(ax, mappable, label)
+
+
+def heat_map(
+    ax: "Axes",
+    x: ArrayLike,
+    y: ArrayLike,
+    z: ArrayLike,
+    label: str,
+    *,
+    log: bool = False,
+    log_x: bool = False,
+    log_y: bool = False,
+    missing: str = "no value",
+    contour: ArrayLike | None = None,
+    levels: ArrayLike | None = None,
+    contour_label: str | None = None,
+) -> "Colorbar":
+    """Cells coloured by a number each over two axes, with a colour bar.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Best of a figure as `curves` wants it. A legend above it names the
+        contour and the cells without a value, where there are any.
+    x, y : array_like, (n,), (m,)
+        Centres of the cells, ascending or descending, at least two each.
+        Neighbours meet halfway, on a logarithmic axis at the geometric mean.
+    z : array_like, (m, n)
+        Cells that are not finite are hatched grey.
+    label : str
+        Of the colour bar.
+    log, log_x, log_y : bool
+        Whether the colours, the horizontal and the vertical axis are logarithmic.
+    missing : str
+        What the legend calls the hatched cells.
+    contour : array_like, (m, n), optional
+        Numbers at the same centres. Black lines show where they reach `levels`,
+        interpolated along the axes as drawn, logarithmic or not.
+    levels : array_like, () or (L,), optional
+        Given with `contour`; written on the lines where there are several.
+    contour_label : str, optional
+        What the legend calls the lines.
+
+    Returns
+    -------
+    matplotlib.colorbar.Colorbar
+        Its `mappable.set_clim` changes the range of the colours, which is that
+        of the finite cells.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, centres that are not sorted, numbers that are
+        not positive on a logarithmic scale, `contour` or `levels` alone.
+    """
+    logs = log_x, log_y
+    centres = _centres("x", x, log_x), _centres("y", y, log_y)
+    cells = _cells("z", z, centres)
+    colours = _colour_scale("z", cells, log)
+    if (contour is None) != (levels is None):
+        got = "levels" if contour is None else "contour"
+        raise mistake("contour and levels go together", f"{got} alone", "Give both or neither.")
+    lines = None if contour is None else _cells("contour", contour, centres)
+    at = np.array([]) if levels is None else np.unique(_numbers("levels", levels))
+
+    edges = [_edges(c, is_log) for c, is_log in zip(centres, logs, strict=True)]
+    for axis, around, is_log in zip("xy", edges, logs, strict=True):
+        limits = around.min(), around.max()
+        ax.set(**{f"{axis}scale": "log" if is_log else "linear", f"{axis}lim": limits})
+    masked = np.ma.masked_invalid(cells)
+    # As one picture: an SVG file of a million cells would be of no use.
+    mesh = ax.pcolormesh(*edges, masked, cmap=_MAP, norm=colours, rasterized=True)
+    drawn = lines is not None and _contour(ax, centres, logs, lines, at)
+    _cell_legend(ax, contour_label if drawn else None, missing if masked.mask.any() else None)
+    return _colour_bar(ax, mesh, label)
+
+
+def _numbers(name: str, x: ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(x, float)
+    except (TypeError, ValueError):
+        remedy = "Pass one array, without text."
+        raise mistake(f"{name} must be numbers", f"{x!r:.60}", remedy) from None
+
+
+def _centres(name: str, given: ArrayLike, log: bool) -> np.ndarray:
+    x = _numbers(name, given)
+    if x.ndim != 1 or len(x) < 2:
+        what = f"{name} must be 1-D with at least two centres"
+        raise mistake(what, f"shape {x.shape}", "Draw a curve over the other axis instead.")
+    with np.errstate(invalid="ignore"):
+        steps = np.diff(x)
+    sorted_here = np.isfinite(steps) & (np.sign(steps) * np.sign(steps[0]) > 0)
+    if not sorted_here.all():
+        i = int(np.argmin(sorted_here))
+        what = f"{name} must be finite, ascending or descending"
+        remedy = "Sort it, and the cells with it."
+        raise mistake(what, f"{x[i]} before {x[i + 1]} at index {i}", remedy)
+    if log and x.min() <= 0:
+        remedy = f"Leave log_{name} out."
+        raise mistake(f"{name} must be > 0 on a logarithmic axis", x.min(), remedy)
+    return x
+
+
+def _cells(name: str, given: ArrayLike, centres: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    x, y = centres
+    z = _numbers(name, given)
+    if z.shape != y.shape + x.shape:
+        what = f"{name} must be (m, n), y (m,) and x (n,)"
+        got = f"{name} {z.shape}, y {y.shape}, x {x.shape}"
+        raise mistake(what, got, f"Transpose or reshape {name}: one row per y.")
+    return z
+
+
+def _edges(centres: np.ndarray, log: bool) -> np.ndarray:
+    """Where cells begin and end: the outermost reach as far outwards as inwards."""
+    x = np.log(centres) if log else centres
+    between = (x[:-1] + x[1:]) / 2
+    edges = np.concatenate([[2 * x[0] - between[0]], between, [2 * x[-1] - between[-1]]])
+    return np.exp(edges) if log else edges
+
+
+def _colour_scale(name: str, values: np.ndarray, log: bool) -> "Normalize":
+    """From the smallest to the largest finite value."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (1.0, 1.0)
+    if log and low <= 0:
+        raise mistake(f"{name} must be > 0 on a logarithmic scale", low, "Leave log out.")
+    return LogNorm(low, high) if log else Normalize(low, high)
+
+
+def _colour_bar(ax: "Axes", mappable: Any, label: str) -> "Colorbar":
+    bar = ax.figure.colorbar(mappable, ax=ax, aspect=25, pad=0.02)
+    bar.set_label(label)
+    return bar
+
+
+def _contour(
+    ax: "Axes",
+    centres: tuple[np.ndarray, np.ndarray],
+    logs: tuple[bool, bool],
+    z: np.ndarray,
+    levels: np.ndarray,
+) -> bool:
+    """Black lines with a white halo; whether there were any to draw."""
+    from matplotlib.patheffects import withStroke
+
+    finite = z[np.isfinite(z)]
+    inside = [v for v in levels if (finite < v).any() and (finite > v).any()]
+    if not inside:
+        return False
+    # Matplotlib interpolates linearly, which on logarithmic axes must be done in logarithms.
+    grid = [np.log(c) if log else c for c, log in zip(centres, logs, strict=True)]
+    look: dict[str, Any] = {"colors": "black", "linestyles": "solid", "linewidths": 1.3}
+    lines = ax.contour(*grid, np.ma.masked_invalid(z), inside, **look)
+    for path in lines.get_paths():
+        places = np.where(logs, np.exp(np.where(logs, path.vertices, 0.0)), path.vertices)
+        path.vertices = places
+    halo: Any = [withStroke(linewidth=3.3, foreground="white")]
+    lines.set_path_effects(halo)
+    if len(inside) > 1:
+        for text in ax.clabel(lines, fontsize=9, fmt="%g"):
+            text.set_path_effects(halo)
+    return True
+
+
+def _cell_legend(ax: "Axes", line: str | None, missing: str | None) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = []
+    if line is not None:
+        handles.append(Line2D([], [], color="black", linewidth=1.3, label=line))
+    if missing is not None:
+        # What lies behind the cells shows where there are none.
+        ax.patch.set(**_MISSING)
+        handles.append(Patch(**_MISSING, label=missing))
+    if handles:
+        # Beyond its left end there is room above the numbers of the vertical axis.
+        place: dict[str, Any] = {"loc": "lower right", "bbox_to_anchor": (1, 1)}
+        narrow: dict[str, Any] = {"handlelength": 1.5, "columnspacing": 1.2, "borderaxespad": 0.2}
+        ax.legend(handles=handles, ncols=2, fontsize=10, **place, **narrow)
