@@ -26,10 +26,20 @@ _RULES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
         "must be finite and > 0",
         "Pass a positive number; theory.optimal_learning_rate gives a safe one.",
     ),
+    "size": (
+        lambda x: (x > 0) & (x < jnp.inf),
+        "must be finite and > 0",
+        "Check for NaN, zero or a sign error.",
+    ),
     "time": (
         lambda x: x >= 0,
         "must be >= 0 (infinity is allowed)",
         "The flow is defined forward in time only.",
+    ),
+    "finite": (
+        lambda x: abs(x) < jnp.inf,
+        "must be finite",
+        "Check for NaN, or for a value beyond the range of the dtype.",
     ),
     "not_nan": (
         lambda x: x == x,
@@ -49,6 +59,15 @@ PROBLEM_RULES = {
 def mistake(what: str, got: Any, remedy: str) -> ValueError:
     """The one form of a caller's mistake: what must hold, what came, what to do."""
     return ValueError(f"{what}; got {got}. {remedy}")
+
+
+def brief(x: Any) -> str:
+    """What a message shows of a value: one line of at most 60 characters."""
+    try:
+        text = " ".join(repr(x).split())
+    except ValueError:  # an integer of thousands of digits
+        text = f"{type(x).__name__} too long to show"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # --- dtype -----------------------------------------------------------------
@@ -193,8 +212,16 @@ def check_values(named: dict[str, tuple[jax.Array, str]]) -> None:
         )
     for ok, (name, (value, rule)) in zip(good, concrete.items(), strict=True):
         if not ok:
-            _, must, remedy = _RULES[rule]
-            raise mistake(f"{name} {must}", _first_bad(np.asarray(value), rule), remedy)
+            check_host(name, np.asarray(value), rule)
+
+
+def check_host(name: str, value: np.ndarray, rule: str) -> None:
+    """Raise on the first bad value of an array of NumPy."""
+    allowed, must, remedy = _RULES[rule]
+    with np.errstate(invalid="ignore"):
+        good = np.all(allowed(value))
+    if not good:
+        raise mistake(f"{name} {must}", _first_bad(value, rule), remedy)
 
 
 def _first_bad(value: np.ndarray, rule: str) -> str:
@@ -224,13 +251,13 @@ def count(name: str, value: Any, minimum: int = 0) -> int:
     """A static Python int >= minimum (NumPy integers are taken too)."""
     remedy = f"Pass a Python int >= {minimum}."
     if isinstance(value, bool) or is_traced(value):
-        raise mistake(f"{name} must be an integer >= {minimum}", f"{value!r}", remedy)
+        raise mistake(f"{name} must be an integer >= {minimum}", brief(value), remedy)
     try:
         number = operator.index(value)
     except TypeError:
-        raise mistake(f"{name} must be an integer >= {minimum}", f"{value!r}", remedy) from None
+        raise mistake(f"{name} must be an integer >= {minimum}", brief(value), remedy) from None
     if number < minimum:
-        raise mistake(f"{name} must be an integer >= {minimum}", number, remedy)
+        raise mistake(f"{name} must be an integer >= {minimum}", brief(number), remedy)
     return number
 
 

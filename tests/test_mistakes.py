@@ -851,7 +851,7 @@ MODULES = {
 }
 # Nothing can be wrong there.
 SAFE = {
-    *("Problem.per_direction", "reproduce.first_reached", "reproduce.as_json"),
+    *("Problem.per_direction", "reproduce.as_json"),
     *(f"bench.{name}_text" for name in ("heading", "readme", "result", "summary")),
 }
 # What these raise comes of a missing library, a full disk or divergence, not of an argument.

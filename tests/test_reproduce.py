@@ -15,7 +15,6 @@ from lindae_jax.reproduce import (
     FILES,
     NETWORKS,
     compare,
-    first_reached,
     prepare,
     reproduce,
 )
@@ -169,25 +168,6 @@ def test_any_number_of_epochs(num_steps):
 
 
 # --- half-times -------------------------------------------------------------------
-
-
-def test_first_reached_is_the_crossing_of_the_broken_line(rng):
-    rows = np.cumsum(rng.uniform(-0.5, 1, (40, 2, 3)), axis=0)
-    level = rng.uniform(0, 8, (2, 3))
-    got = first_reached(rows, level)
-    fine = np.linspace(0, 39, 39 * 1000 + 1)
-    for at in np.ndindex(2, 3):
-        line = np.interp(fine, np.arange(40), rows[(slice(None), *at)])
-        above = line >= level[at]
-        expected = fine[above.argmax()] if above.any() else np.inf
-        np.testing.assert_allclose(got[at], expected, atol=1e-3)
-
-
-def test_a_level_of_the_start_is_reached_at_once_and_none_never():
-    rows = np.array([[2.0, 2.0, 0.0], [2.0, 3.0, 0.0]])
-    np.testing.assert_array_equal(
-        first_reached(rows, np.array([2.0, np.nan, 1.0])), [0, np.inf, np.inf]
-    )
 
 
 @pytest.mark.both

@@ -120,13 +120,20 @@ def _default_device() -> Any:
 @functools.cache
 def _hint() -> None:
     """Say once which line makes the other cores work, where XLA leaves them idle."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    if (cores or 1) > 1 and jax.__version_info__ >= (0, 12):
+    cores = num_cores()
+    if cores > 1 and jax.__version_info__ >= (0, 12):
         logging.getLogger("lindae_jax").warning(
             "one of %d cores is in use, for this JAX has one CPU device; before the first array "
             'is made, call jax.config.update("jax_num_cpu_devices", %d)',
             *(cores, cores),
         )
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def one_core() -> bool:

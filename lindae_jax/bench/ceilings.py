@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lindae_jax.batches.devices import num_cores
 from lindae_jax.bench.answers import Pairs, relative_error
-from lindae_jax.bench.machine import num_cores, vectors
+from lindae_jax.bench.machine import vectors
 from lindae_jax.bench.timing import Absent, Variant
 
 # Multiplications and additions, fused where the machine can, of one step of a pair with decay.

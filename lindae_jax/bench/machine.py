@@ -11,17 +11,12 @@ from typing import Any
 
 import jax
 
+from lindae_jax.batches.devices import num_cores
+
 _LIBRARIES = (
     *("lindae_jax", "jax", "jaxlib", "numpy", "scipy", "numba", "diffrax", "matfree", "torch"),
 )
 _SWITCHES = ("XLA_FLAGS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "CC")
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def dtypes() -> tuple[str, ...]:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lindae_jax.batches.devices import num_cores
 from lindae_jax.bench.answers import Matrices, Pairs
-from lindae_jax.bench.machine import num_cores
 
 # label, size, run(num_steps) -> answer. Where a library is missing, ImportError.
 Ways = Iterator[tuple[str, int, Callable[[int], Any]]]

@@ -97,18 +97,15 @@ def optimal_learning_rate(w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax
 
 @jax.jit
 def _pair_hessian(w1: jax.Array, w2: jax.Array, problem: Problem) -> jax.Array:
-    leaves = jnp.broadcast_arrays(
-        w1, w2, problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
-    )
-    shape = leaves[0].shape
-
     def hessian(w1: jax.Array, w2: jax.Array, *fields: jax.Array) -> jax.Array:
         def loss(w: jax.Array) -> jax.Array:
             return pair_loss(w[0], w[1], Problem(*fields))
 
         return jax.hessian(loss)(jnp.stack([w1, w2]))
 
-    return jax.vmap(hessian)(*(x.ravel() for x in leaves)).reshape(*shape, 2, 2)
+    # Axis by axis: a batch made flat would leave the devices that it is spread over.
+    fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+    return jnp.vectorize(hessian, signature="(),(),(),(),(),()->(2,2)")(w1, w2, *fields)
 
 
 @jax.jit

@@ -2,7 +2,7 @@
 
 from lindae_jax.reproduce.report import FILES, NETWORKS, Reproduction, as_json, check_out, draw
 from lindae_jax.reproduce.settings import DEFAULTS, Settings, prepare
-from lindae_jax.reproduce.training import compare, first_reached, reproduce
+from lindae_jax.reproduce.training import compare, reproduce
 
 __all__ = [
     "DEFAULTS",
@@ -14,7 +14,6 @@ __all__ = [
     "check_out",
     "compare",
     "draw",
-    "first_reached",
     "prepare",
     "reproduce",
 ]

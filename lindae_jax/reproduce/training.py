@@ -18,6 +18,7 @@ from lindae_jax.problem import Problem, Weights
 from lindae_jax.reproduce.report import NETWORKS, Reproduction, check_out
 from lindae_jax.reproduce.settings import Settings, prepare
 from lindae_jax.simulate import simulate_matrices
+from lindae_jax.simulate.passage import first_passage
 
 # Below this, one step of descent and the flow grow alike to a few per cent.
 _SHORT_STEP = 0.05
@@ -234,7 +235,8 @@ def _train(
             rows = np.asarray(part.observed)[..., : level.shape[-1]]
             _stop_if_diverged(np.asarray(part.status), done + length, settings, problem)
             w1, w2 = part.w1[-1], part.w2[-1]
-            first = np.minimum(first, done + first_reached(rows, level))
+            passage = np.asarray(first_passage(np.arange(len(rows)), rows, level))
+            first = np.minimum(first, done + passage.astype(np.float64))
             end = done + length + (done + length == settings.num_steps)
             kept.append(rows[epochs[(epochs >= done) & (epochs < end)] - done])
             done += length
@@ -246,32 +248,6 @@ def _train(
 def _mapping(step: Any, w1: jax.Array, w2: jax.Array, problem: Problem) -> jax.Array:
     """Diagonal of W2 W1 in the eigenbasis, (..., D)."""
     return jnp.sum(w1 * jnp.swapaxes(w2, -1, -2), axis=-2)
-
-
-def first_reached(rows: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """When each curve first reaches its level, between rows by linear interpolation.
-
-    Parameters
-    ----------
-    rows : array, (S, ...)
-        One row per step.
-    level : array, (...)
-
-    Returns
-    -------
-    array, (...)
-        In steps from the first row; infinite where the level is not reached,
-        or NaN.
-    """
-    # The mapping of a network that is about to diverge may be infinite already.
-    rows = np.nan_to_num(rows)
-    reached = rows >= level
-    after = reached.argmax(axis=0)[None]
-    before = np.maximum(after - 1, 0)
-    low, high = (np.take_along_axis(rows, i, axis=0)[0] for i in (before, after))
-    rises = reached.any(axis=0) & (high > low)
-    fraction = np.divide(level - low, high - low, out=np.zeros(level.shape), where=rises)
-    return np.where(reached.any(axis=0), before[0] + fraction, np.inf)
 
 
 def _kept_epochs(num_steps: int) -> np.ndarray:

@@ -114,10 +114,17 @@ def raise_on_divergence(trajectory: Trajectory) -> None:
 
 def schedule(num_steps: int, save_every: int | None, save_steps: Sequence[int] | None) -> jax.Array:
     """The steps to save, int32 (saves,); the last is always num_steps."""
+    return jnp.asarray(saved_steps(num_steps, save_every, save_steps), jnp.int32)
+
+
+def saved_steps(
+    num_steps: int, save_every: int | None, save_steps: Sequence[int] | None
+) -> list[int]:
+    """The steps to save, checked, as a list on the host."""
     remedy = "Steps are counted in int32; continue a longer run from its last weights."
     total = checks.count("num_steps", num_steps)
     if total > np.iinfo(np.int32).max:
-        raise checks.mistake("num_steps must be below 2^31", total, remedy)
+        raise checks.mistake("num_steps must be below 2^31", checks.brief(total), remedy)
     if save_every is not None and save_steps is not None:
         raise checks.mistake(
             "save_every and save_steps exclude each other",
@@ -128,7 +135,7 @@ def schedule(num_steps: int, save_every: int | None, save_steps: Sequence[int] |
         steps = list(range(0, total, checks.count("save_every", save_every, 1)))
     else:
         steps = _listed(total, () if save_steps is None else save_steps)
-    return jnp.asarray([s for s in steps if s != total] + [total], jnp.int32)
+    return [s for s in steps if s != total] + [total]
 
 
 def _listed(total: int, save_steps: Sequence[int]) -> list[int]:

@@ -62,7 +62,7 @@ def weights(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> Wei
     forward mode in a third of that.
     """
     (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
-    return Weights(*_solve(("w1", "w2"), t, w1, w2, problem))
+    return Weights(*solve(("w1", "w2"), t, w1, w2, problem))
 
 
 def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax.Array:
@@ -97,19 +97,45 @@ def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax
     0.5
     """
     (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
-    return _solve(("w",), t, w1, w2, problem)[0]
+    return solve(("w",), t, w1, w2, problem)[0]
 
 
 # Points in a block, whose intermediate results then stay in a core's cache.
 _BLOCK = 2**12
 
 
-def _solve(names: tuple[str, ...], t, w1, w2, problem: Problem) -> list[jax.Array]:
-    """The named parts of the state, by the cheapest program for what is concretely known."""
+def solve(
+    names: tuple[str, ...],
+    t: jax.Array,
+    w1: jax.Array,
+    w2: jax.Array,
+    problem: Problem,
+    *,
+    decaying: bool | None = None,
+    even: bool | None = None,
+) -> list[jax.Array]:
+    """The named parts of the state, by the cheapest program for what is concretely known.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of "w1", "w2" and "w".
+    t, w1, w2, problem
+        Checked arrays of one dtype, (...).
+    decaying, even : bool, optional
+        Whether decay may be non-zero, and whether |w1| = |w2| everywhere. Parts of one
+        whole are to be computed by one program, which these fix; found out by default.
+
+    Returns
+    -------
+    list of jax.Array
+        In the order of the names, (...).
+    """
     form, wanted = _no_decay, names
-    if decays(problem):
+    if decays(problem) if decaying is None else decaying:
         # Compiling is most of what these forms cost: one program for all parts.
-        form, wanted = (_balanced_decay if balanced(w1, w2) else _any_decay), State._fields
+        alike = balanced(w1, w2) if even is None else even
+        form, wanted = (_balanced_decay if alike else _any_decay), State._fields
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
     arrays = (t, w1, w2, *fields)
     cut = layout.lay_out(arrays, _BLOCK, _BLOCK)

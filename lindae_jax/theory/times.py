@@ -51,9 +51,23 @@ def time_to_mapping(target: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Pr
     """
     rules = {"target": "not_nan"}
     (target, w1, w2), problem = checks.door(problem, rules, target=target, w1=w1, w2=w2)
+    return passage(target, w1, w2, problem)
+
+
+def passage(
+    target: jax.Array,
+    w1: jax.Array,
+    w2: jax.Array,
+    problem: Problem,
+    *,
+    decaying: bool | None = None,
+    even: bool | None = None,
+) -> jax.Array:
+    """`time_to_mapping` of checked arrays; `decaying` and `even` as in `solution.solve`."""
     core = _no_decay
-    if decays(problem):
-        core = _balanced_decay if balanced(w1, w2) else _any_decay
+    if decays(problem) if decaying is None else decaying:
+        alike = balanced(w1, w2) if even is None else even
+        core = _balanced_decay if alike else _any_decay
     return core(target, w1, w2, problem)
 
 

@@ -9,7 +9,8 @@ import jax
 import pytest
 
 from lindae_jax import bench, cli
-from lindae_jax.bench import cases, machine, suite
+from lindae_jax.batches import devices
+from lindae_jax.bench import cases, suite
 from lindae_jax.bench.probe import require_sound_backend
 
 
@@ -46,7 +47,7 @@ def test_the_command_measures_or_refuses_to(tmp_path, case):
     assert report["settings"]["names"] == (list(bench.CASES) if case == "all" else [case])
     assert report["machine"]["dtypes"] == ["float32", "float64"]
     # One device for each core, where nothing else was asked for.
-    assert len(report["machine"]["devices"]) == machine.num_cores()
+    assert len(report["machine"]["devices"]) == devices.num_cores()
     for measured in report["cases"]:
         assert measured["title"] in done.stdout
         for each in measured["contenders"]:
