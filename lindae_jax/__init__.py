@@ -14,6 +14,7 @@ from lindae_jax.simulate import (
     status_message,
 )
 from lindae_jax.spectrum import Spectrum
+from lindae_jax.sweep import Sweep
 
 __version__ = "0.1.0"
 
@@ -21,6 +22,7 @@ __all__ = [
     # what goes in
     "Problem",
     "Spectrum",
+    "Sweep",
     "Weights",
     # gradient descent, with how it ended
     "DIVERGED",

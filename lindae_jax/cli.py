@@ -26,6 +26,7 @@ class Option(NamedTuple):
     words: str
     default: str | None = None
     """In words, where it depends on other options."""
+    positional: bool = False
 
 
 def reproduce(
@@ -188,18 +189,149 @@ def bench(
     return 0
 
 
-def _use_all_cores(jax: Any) -> None:
+def sweep(
+    *,
+    config: Annotated[
+        Path, Option("SWEEP.toml", "What to sweep; docs/examples has some.", positional=True)
+    ],
+    store: Annotated[
+        Path | None,
+        Option(
+            "DIR",
+            "Zarr store of the results, made if it is not there. If it is, what it lacks is "
+            "computed, more values or steps are added.",
+            "none; needed unless --dry-run",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, Option(None, "Only print members, chunks, size and time expected.")
+    ] = False,
+    status: Annotated[
+        bool, Option(None, "Only print how far the store is, while others fill it.")
+    ] = False,
+    devices: Annotated[
+        int | None, Option("N", "Devices to use; on a CPU, cores.", "all there are")
+    ] = None,
+    process: Annotated[
+        str | None,
+        Option(
+            "I/N",
+            "Compute every N-th chunk only, from the I-th on; 0/2 and 1/2 share the work.",
+            "Slurm's count of this process, else 0/1",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        Option("ADDRESS", "Have the workers of this dask scheduler compute.", "this process"),
+    ] = None,
+    takeover: Annotated[
+        bool,
+        Option(None, "Go on though another process seems to be at work (no locks to tell)."),
+    ] = False,
+    allow_large: Annotated[
+        bool, Option(None, "Begin even if the disk has not the room for all results.")
+    ] = False,
+    float64: Annotated[bool, Option(None, "Compute in float64, whatever the file says.")] = False,
+) -> int:
+    """Run a grid of settings into a store that survives kills and can be extended.
+
+    Stop it at any time; the same command goes on. xarray.open_zarr reads the store.
+    """
+    import jax
+
+    from lindae_jax.sweep import Busy, plan, toml
+    from lindae_jax.sweep.run import refuse_what_does_not_fit
+
+    with _errors(_MISTAKE, ValueError, label=str(config)):
+        tables = toml.read(config)
+        if float64 or tables.get("dtype") == "float64":
+            tables["dtype"] = "float64"
+            jax.config.update("jax_enable_x64", True)
+    with _errors(_MISTAKE, ValueError):
+        share = None if process is None else _share(process)
+        _check_what_to_do(store, dry_run, status, devices)
+        path = store or Path()
+    _use_all_cores(jax, devices)
+    with _errors(_MISTAKE, ValueError, ImportError, OSError, label=str(config)):
+        job = toml.sweep_of(tables, config.parent)
+    with _errors(_MISTAKE, ValueError, ImportError, Busy):
+        if status:
+            print(plan.status_text(path, job))
+            return 0
+        if dry_run:
+            print(plan.plan_text(plan.plan(job, devices)), flush=True)
+            if store is not None and not allow_large:
+                refuse_what_does_not_fit(job, store)
+            return 0
+    failures = OSError, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError
+    try:
+        with (
+            _errors(_MISTAKE, ValueError, ImportError, Busy),
+            _errors(_FAILURE, *failures),
+            _cluster(scheduler) as client,
+        ):
+            job.run(
+                *(path, None, devices),
+                process=share,
+                client=client,
+                takeover=takeover,
+                allow_large=allow_large,
+            )
+            print(plan.summary_text(path, job), path, sep="\n")
+    except KeyboardInterrupt:
+        print("lindae: interrupted; the same command goes on", file=sys.stderr)
+        return _INTERRUPTED
+    return 0
+
+
+def _share(text: str) -> tuple[int, int]:
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ValueError(f"process must be I/N with 0 <= I < N; got {text!r}. Say 0/4.")
+    return int(index), int(count)
+
+
+def _check_what_to_do(store: Path | None, dry_run: bool, status: bool, devices: int | None) -> None:
+    if dry_run and status:
+        raise ValueError("status and --dry-run exclude each other; got both. Pass one of them.")
+    if store is None and not dry_run:
+        raise ValueError("store must be given; got nothing. Name a folder, or pass --dry-run.")
+    if devices is not None and devices < 1:
+        raise ValueError(f"devices must be at least 1; got {devices}. Leave it out for all.")
+
+
+@contextlib.contextmanager
+def _cluster(scheduler: str | None):
+    """A client of dask's scheduler, if one is named."""
+    if scheduler is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError(
+            "scheduler needs dask; install it with: pip install 'lindae_jax[dask]'"
+        ) from error
+    with Client(scheduler) as client:
+        yield client
+
+
+def _use_all_cores(jax: Any, number: int | None = None) -> None:
     """Make each core a device of its own, unless the user has chosen or JAX has begun."""
-    from lindae_jax.bench.machine import num_cores
+    from lindae_jax.batches.devices import num_cores
 
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if jax.config.jax_num_cpu_devices > 0 or chosen:
         return
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", num_cores())
+        jax.config.update("jax_num_cpu_devices", number or num_cores())
 
 
-_COMMANDS: dict[str, Callable[..., int]] = {"reproduce": reproduce, "bench": bench}
+_COMMANDS: dict[str, Callable[..., int]] = {
+    "reproduce": reproduce,
+    "sweep": sweep,
+    "bench": bench,
+}
 
 
 # --- text --------------------------------------------------------------------
@@ -284,12 +416,16 @@ class _Stop(Exception):
 
 
 @contextlib.contextmanager
-def _errors(code: int, *kinds: type[Exception]):
-    """Turn exceptions of these kinds into one line and an exit code."""
+def _errors(code: int, *kinds: type[Exception], label: str | None = None):
+    """Turn exceptions of these kinds into one line and an exit code.
+
+    The line speaks of options, or, with the label of a file, of the keys in it.
+    """
     try:
         yield
     except kinds as error:
-        raise _Stop(_as_options(str(error)), code) from error
+        message = str(error)
+        raise _Stop(f"{label}: {message}" if label else _as_options(message), code) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -362,7 +498,9 @@ def _put_off(tyro: Any, command: Callable[..., int]) -> Callable[..., Callable[[
         kind, option = get_args(hints[parameter.name])
         default = None if option.default is None else f"(default: {option.default})"
         shown = tyro.conf.arg(metavar=option.metavar, help=option.words, help_behavior_hint=default)
-        annotation = Annotated[(kind, shown, *_reader(tyro, kind))]  # type: ignore[valid-type]
+        annotation: Any = Annotated[(kind, shown, *_reader(tyro, kind))]
+        if option.positional:
+            annotation = tyro.conf.Positional[annotation]
         parameters.append(parameter.replace(annotation=annotation))
     ready.__name__, ready.__doc__ = command.__name__, command.__doc__
     ready.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -401,6 +539,9 @@ def _parser_message(text: str) -> str:
     # Below what is wrong comes help on the option, or on how to get help.
     body = itertools.takewhile(lambda line: " helptext" not in line, lines)
     message = " ".join(body).removeprefix("Error parsing ")
+    if title == "Required options":
+        # What is missing; below it, its help.
+        message = " ".join(lines[:2])
     if title == "Missing subcommand":
         message = f"{title}: {message}"
     return f"{(message or title).rstrip('.')}. Try --help."

@@ -1,0 +1,53 @@
+"""A sweep on the workers of dask.distributed."""
+
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lindae_jax.sweep.results import Unit
+from lindae_jax.sweep.spec import Sweep
+
+_log = logging.getLogger("lindae_jax")
+
+
+def run(
+    client: Any,
+    sweep: Sweep,
+    path: Path,
+    units: Iterable[Unit],
+    chunk_size: int | None,
+    bar: Any,
+) -> None:
+    """Have every unit computed and written by some worker.
+
+    Workers write to the store themselves, so all of them must see its path. Units of one
+    chunk go one after the other; the scheduler gives those of a lost worker to another.
+    """
+    from distributed import as_completed
+
+    last: dict[int, Any] = {}
+    for unit in units:
+        last[unit.chunk] = client.submit(
+            work,
+            *(sweep, str(path.absolute()), unit, chunk_size, last.get(unit.chunk)),
+            pure=False,
+            retries=2,
+        )
+    for future in as_completed(list(last.values())):
+        done = future.result()
+        if bar is not None:
+            bar.update(done)
+
+
+def work(sweep: Sweep, path: str, unit: Unit, chunk_size: int | None, before: int | None) -> int:
+    """Compute and write one unit, on a worker; members of the chunk done so far."""
+    from lindae_jax.sweep import store
+    from lindae_jax.sweep.run import Worker
+
+    results = store.open_for(Path(path), sweep)
+    worker = Worker(sweep, results, lambda problem: problem, chunk_size, None)
+    box, found = worker.results_of(unit)
+    if box.size:
+        results.write(unit.run, box, found)
+    return box.size + (before or 0)

@@ -1,0 +1,290 @@
+"""Running the members of one box."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lindae_jax import theory
+from lindae_jax.problem import Problem, Weights
+from lindae_jax.simulate import simulate_matrices, simulate_pairs
+from lindae_jax.simulate.passage import first_passage
+from lindae_jax.sweep import members, observe
+from lindae_jax.sweep.grid import Box
+from lindae_jax.sweep.spec import Sweep
+from lindae_jax.theory import solution, times
+
+
+class Stretch(NamedTuple):
+    """Rows of a run that are computed in one go."""
+
+    rows: np.ndarray
+    """Steps to save, or times."""
+    offset: int
+    """The step from which it goes on, 0 at the start."""
+
+
+# Members of a call of the theory are a multiple of this: whole vectors of any width.
+_VECTORS = 64
+
+# So many points are always computed in blocks.
+_BLOCKS = 2**13
+
+Place = Callable[[Problem], Problem]
+
+
+def run(
+    sweep: Sweep,
+    stretch: Stretch,
+    box: Box,
+    lengths: Sequence[int],
+    place: Place,
+    reached: Weights | None = None,
+) -> dict[str, np.ndarray]:
+    """Everything that is kept of the members of a box.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    stretch : Stretch
+    box : Box
+        Of the grid.
+    lengths : sequence of int
+        At least those of the box: the shape that is compiled for.
+    place : function
+        Puts a problem on the devices to use.
+    reached : Weights, optional
+        Arrays of the box at `stretch.offset`, where that is not 0.
+
+    Returns
+    -------
+    dict
+        Variable -> array of the box, after an axis of rows where the variable has one.
+    """
+    if reached is not None:
+        reached = Weights(*(_padded(w, box, lengths) for w in reached))
+    compute = {"pairs": _pairs, "matrices": _matrices, "theory": _theory}[sweep.model]
+    results = compute(sweep, stretch, box, tuple(lengths), place, reached)
+    inside = tuple(slice(0, n) for n in box.shape)
+    cut = {}
+    for name, x in results.items():
+        before = () if name == "first_passage" else (slice(None),)
+        cut[name] = np.asarray(x)[(*before, *inside)]
+    return cut
+
+
+def _padded(x: np.ndarray, box: Box, lengths: Sequence[int]) -> np.ndarray:
+    widths = [(0, n - size) for n, size in zip(lengths, box.shape, strict=True)]
+    return np.pad(x, widths + [(0, 0)] * (x.ndim - len(widths)), mode="edge")
+
+
+def _pairs(
+    sweep: Sweep,
+    stretch: Stretch,
+    box: Box,
+    lengths: tuple[int, ...],
+    place: Place,
+    reached: Weights | None,
+) -> dict[str, Any]:
+    problem = place(members.problem(sweep, box, lengths))
+    start = members.start_pairs(sweep, box, lengths)
+    begin = Weights(*map(jnp.asarray, reached)) if reached else start
+    steps = tuple(int(row) - stretch.offset for row in stretch.rows)
+    got = simulate_pairs(
+        jnp.broadcast_to(begin.w1, lengths),
+        begin.w2,
+        problem,
+        num_steps=steps[-1],
+        save_steps=steps,
+    )
+    results: dict[str, Any] = observe.of_pairs(sweep.observe, got.w1, got.w2, problem)
+    if "distance" in sweep.observe:
+        t = jnp.asarray(stretch.rows.astype(sweep.dtype))
+        flow = _flow(("w",), sweep, t, start, problem)[0]
+        results["distance"] = np.abs(np.asarray(got.w1 * got.w2) - flow)
+    if "first_passage" in sweep.observe:
+        level = sweep.fraction * _goal(problem)
+        rows = jnp.concatenate(
+            [jnp.broadcast_to(begin.w1 * begin.w2, lengths)[None], got.w1 * got.w2]
+        )
+        results["first_passage"] = _passage(stretch, rows, level)
+    if _keeps_final(sweep):
+        results |= {"final_w1": _last(got.w1), "final_w2": _last(got.w2)}
+    return results
+
+
+def _matrices(
+    sweep: Sweep,
+    stretch: Stretch,
+    box: Box,
+    lengths: tuple[int, ...],
+    place: Place,
+    reached: Weights | None,
+) -> dict[str, Any]:
+    problem = place(members.problem(sweep, box, lengths))
+    hidden = members.padded_width(sweep, members.width(sweep, box))
+    start = members.start_matrices(sweep, box, lengths, hidden)
+    begin = start
+    if reached is not None:
+        begin = Weights(*map(jnp.asarray, (reached.w1[..., :hidden, :], reached.w2[..., :hidden])))
+    steps = tuple(int(row) - stretch.offset for row in stretch.rows)
+    assert sweep.directions is not None
+    w1, w2 = (jnp.broadcast_to(w, (*lengths, *w.shape[-2:])) for w in begin)
+    got = simulate_matrices(
+        w1,
+        w2,
+        problem,
+        num_steps=steps[-1],
+        save_steps=steps,
+        observe=observe.of_matrices(sweep.observe, sweep.directions),
+    )
+    results: dict[str, Any] = dict(got.observed)
+    rows: Any = results["mapping"]
+    if "mapping" not in sweep.observe:
+        del results["mapping"]
+    each = _each_direction(problem, sweep.directions)
+    if "distance" in sweep.observe:
+        t = jnp.asarray(stretch.rows.astype(sweep.dtype))
+        pair = _balanced_pairs(start, sweep.directions)
+        results["distance"] = np.abs(np.asarray(rows) - _flow(("w",), sweep, t, pair, each)[0])
+    if "first_passage" in sweep.observe:
+        first = observe.mapping(begin.w1, begin.w2, sweep.directions)
+        rows = jnp.concatenate([jnp.broadcast_to(first, rows.shape[1:])[None], rows])
+        results["first_passage"] = _passage(stretch, rows, sweep.fraction * _goal(each))
+    if _keeps_final(sweep):
+        results |= {"final_w1": _last(got.w1), "final_w2": _last(got.w2)}
+    return {name: _all_units(sweep, name, x) for name, x in results.items()}
+
+
+def _theory(
+    sweep: Sweep,
+    stretch: Stretch,
+    box: Box,
+    lengths: tuple[int, ...],
+    place: Place,
+    reached: Weights | None,
+) -> dict[str, Any]:
+    problem = place(members.problem(sweep, box, lengths))
+    start = members.start_pairs(sweep, box, lengths)
+    t = jnp.asarray(stretch.rows.astype(sweep.dtype))
+    shape = (len(stretch.rows), *lengths)
+    flow = _flow(("w1", "w2", "w"), sweep, t, start, problem)
+    w1, w2, w = (np.broadcast_to(x, shape) for x in flow)
+    results: dict[str, Any] = observe.of_pairs(
+        sweep.observe, jnp.asarray(w1), jnp.asarray(w2), problem
+    )
+    if "mapping" in sweep.observe:
+        results["mapping"] = w  # sharper than the product of rounded weights
+    if "first_passage" in sweep.observe:
+        first, second, *fields = jnp.broadcast_arrays(*start, *_fields(problem))
+        pair, every = Weights(first, second), Problem(*fields)
+        goal = _goal(every)
+        arrays = (sweep.fraction * goal, *pair)
+        passage = times.passage(*arrays, every, decaying=_decaying(sweep), even=_even(sweep))
+        passage = jnp.where(pair.w1 * pair.w2 >= arrays[0], 0, passage)
+        passage = jnp.where(jnp.isnan(goal), jnp.nan, passage)
+        results["first_passage"] = jnp.broadcast_to(passage, lengths)
+    return results
+
+
+# --- theory beside the run --------------------------------------------------------
+
+
+def _flow(
+    names: tuple[str, ...], sweep: Sweep, t: jax.Array, start: Weights, problem: Problem
+) -> list[np.ndarray]:
+    """Parts of the flow's state at times (rows,), each (rows, ...)."""
+    # One program for all boxes, in whole vectors and with decay block by block, whatever
+    # is alike within a box: others differ in the last bits.
+    even = sweep.model == "matrices" or _even(sweep)
+    arrays = jnp.broadcast_arrays(*start, *_fields(problem))
+    shape = (len(t), *arrays[0].shape)
+    t = t[:, None]
+    if _decaying(sweep):
+        points = jnp.broadcast_arrays(t, *(x.ravel() for x in arrays))
+        t, *arrays = (_padded_to(x.ravel(), _BLOCKS) for x in points)
+    else:
+        arrays = [_padded_to(x.ravel(), 0) for x in arrays]
+    w1, w2, *fields = arrays
+    found = solution.solve(names, t, w1, w2, Problem(*fields), decaying=_decaying(sweep), even=even)
+    # On the host: devices would exchange what they have to give it the grid's shape.
+    host = [np.asarray(x) for x in found]
+    if not _decaying(sweep):
+        host = [x[:, : math.prod(shape[1:])] for x in host]
+    return [x.ravel()[: math.prod(shape)].reshape(shape) for x in host]
+
+
+def _fields(problem: Problem) -> tuple[jax.Array, ...]:
+    return problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+
+
+def _padded_to(x: jax.Array, least: int) -> jax.Array:
+    """At least so long, and a whole number of vectors."""
+    return jnp.pad(x, (0, max(least - x.size, -x.size % _VECTORS)), mode="edge")
+
+
+def _decaying(sweep: Sweep) -> bool:
+    return bool((sweep.axes["decay"] != 0).any())
+
+
+def _even(sweep: Sweep) -> bool:
+    """Whether both weights of every pair start alike in size."""
+    if sweep.init != "given":
+        return sweep.init == "aligned"
+    w1, w2 = sweep.axes["init_w1"], sweep.axes["init_w2"]
+    together = sweep.dims_of("init_w1") == sweep.dims_of("init_w2")
+    return together and bool((np.abs(w1) == np.abs(w2)).all())
+
+
+def _goal(problem: Problem) -> jax.Array:
+    """w*, NaN where nothing is to be reached."""
+    goal = theory.fixed_point(problem)
+    return jnp.where(goal > 0, goal, jnp.nan)
+
+
+def _passage(stretch: Stretch, rows: jax.Array, level: jax.Array) -> jax.Array:
+    steps = jnp.asarray(np.append(stretch.offset, stretch.rows), jnp.int32)
+    found = first_passage(steps, rows, level)
+    return jnp.where(jnp.isnan(level), jnp.nan, found)
+
+
+def _each_direction(problem: Problem, directions: Sequence[int]) -> Problem:
+    each = problem.per_direction()
+    chosen = each.eigenvalue[np.asarray(directions) - 1]
+    return Problem(chosen, each.noise, each.decay, each.learning_rate)
+
+
+def _balanced_pairs(start: Weights, directions: Sequence[int]) -> Weights:
+    """The pair that each direction behaves like: docs/theory.md, section 6."""
+    chosen = np.asarray(directions) - 1
+    total = start.w1[..., :, chosen] + jnp.swapaxes(start.w2[..., chosen, :], -1, -2)
+    half = jnp.sqrt(jnp.sum(total * total, axis=-2)) / 2
+    return Weights(half, half)
+
+
+# --- what is kept -----------------------------------------------------------------
+
+
+def _keeps_final(sweep: Sweep) -> bool:
+    return sweep.keep_weights and "weights" not in sweep.observe
+
+
+def _last(rows: jax.Array) -> jax.Array:
+    if len(rows) == 1:
+        return rows
+    # An index would be a gather, for which devices exchange what they have.
+    return jax.lax.slice_in_dim(rows, len(rows) - 1, len(rows))
+
+
+def _all_units(sweep: Sweep, name: str, x: jax.Array) -> np.ndarray:
+    """Weight matrices with the units of the widest network, zero beyond their own."""
+    axis = {"w1": -2, "final_w1": -2, "w2": -1, "final_w2": -1}.get(name)
+    array = np.asarray(x)
+    if axis is None:
+        return array
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, sweep.widest - array.shape[axis])
+    return np.pad(array, widths)

@@ -1,0 +1,106 @@
+"""More values on a finished sweep's axes, or more steps of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lindae_jax import checks
+from lindae_jax.sweep import config, store
+from lindae_jax.sweep.spec import Sweep
+from lindae_jax.sweep.variables import row_dim, variables
+
+
+def extend(path: Path, sweep: Sweep) -> bool:
+    """Make room in a store for a sweep that goes beyond it.
+
+    The group's file is written last: until then the store is that of the smaller sweep,
+    and after a kill all this is done again.
+
+    Returns
+    -------
+    bool
+        False if the store is this sweep's already.
+
+    Raises
+    ------
+    store.Refused
+        The sweep is not one that the store can be extended to.
+    """
+    state = store.read_state(path)
+    ours, theirs = config.configuration(sweep), state["configuration"]
+    if ours == theirs:
+        return False
+    group = store.open_group(path)
+    _refuse_other(sweep, group, ours, theirs)
+    rows = _extended_rows(sweep, np.asarray(group[row_dim(sweep)][...]), ours, theirs)
+    runs = state["runs"]
+    if len(rows) > runs[-1][1]:
+        runs = [*runs, [runs[-1][1], len(rows), _end(sweep, group)]]
+    _resize(sweep, group, rows, runs)
+    for name, values in _coordinates(sweep, rows, runs).items():
+        array = group[name]
+        array.resize(values.shape)
+        array[...] = values
+    store.commit(group, sweep, {"configuration": ours, "chunk": state["chunk"], "runs": runs})
+    return True
+
+
+def _refuse_other(sweep: Sweep, group: Any, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Raise unless the two differ in what can be extended, and there grow only."""
+    rest = {*ours, *theirs} - {"axes", "rows"}
+    if any(ours.get(key) != theirs.get(key) for key in rest):
+        raise store.refused(ours, theirs)
+    for name, values in sweep.axes.items():
+        before = np.asarray(group[name][...])
+        grown = values.ndim == before.ndim and np.array_equal(
+            values if values.ndim == 0 else values[: before.size], before
+        )
+        if not grown or name not in theirs["axes"]:
+            raise store.refused(ours, theirs, ", or one that adds values at the end of an axis")
+    for name, variable in variables(sweep).items():
+        inner = tuple(variable.after.values())
+        if inner and tuple(group[name].shape[-len(inner) :]) != inner:
+            raise store.refused(ours, theirs, ", or one that has no wider networks")
+
+
+def _extended_rows(
+    sweep: Sweep, before: np.ndarray, ours: dict[str, Any], theirs: dict[str, Any]
+) -> np.ndarray:
+    """The store's rows, with those of the sweep beyond its end."""
+    wanted, end = sweep.rows, before[-1]
+    more = wanted[wanted > end]
+    if wanted[-1] < end or not np.isin(wanted[wanted < end], before).all():
+        raise store.refused(ours, theirs, ", or one that saves later steps too")
+    kept = sweep.model == "theory" or sweep.keep_weights or "weights" in sweep.observe
+    if more.size and not kept:
+        raise store.Refused(
+            str(
+                checks.mistake(
+                    "store must hold the last weights to go on from",
+                    "keep_weights = false",
+                    "Run it anew, with keep_weights = true.",
+                )
+            )
+        )
+    return np.concatenate([before, more])
+
+
+def _end(sweep: Sweep, group: Any) -> int:
+    """The step that the store has reached; a flow begins anew at each time."""
+    return 0 if sweep.model == "theory" else int(group["end"][-1])
+
+
+def _resize(sweep: Sweep, group: Any, rows: np.ndarray, runs: list[list[int]]) -> None:
+    sizes = {row_dim(sweep): len(rows), "end": len(runs)}
+    for name, variable in variables(sweep).items():
+        before = (sizes[dim] for dim in variable.before)
+        group[name].resize((*before, *sweep.shape, *variable.after.values()))
+
+
+def _coordinates(sweep: Sweep, rows: np.ndarray, runs: list[list[int]]) -> dict[str, np.ndarray]:
+    found = {name: values for name, values in sweep.axes.items() if values.ndim == 1}
+    found[row_dim(sweep)] = rows
+    if sweep.model != "theory":
+        found["end"] = np.array([rows[last - 1] for _, last, _ in runs], np.int64)
+    return found

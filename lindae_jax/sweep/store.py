@@ -1,0 +1,285 @@
+"""A sweep's result in a zarr store: made, opened, extended, verified."""
+
+import glob
+import itertools
+import json
+import os
+import shutil
+import uuid
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lindae_jax import checks
+from lindae_jax.sweep import config, grid
+from lindae_jax.sweep.durable import DurableStore, make_folder, remove_partial, rename_folder
+from lindae_jax.sweep.results import Results, Run
+from lindae_jax.sweep.spec import Sweep
+from lindae_jax.sweep.variables import Coordinate, coordinates, row_dim, variables, versions
+
+# What a chunk holds at most: members, and bytes over all variables.
+_MEMBERS, _BYTES = 2**20, 2**28
+# Of networks as many as take a minute at so many operations a second.
+_OPERATIONS = 60 * 50e9
+
+# Where the group's attributes have what is not for the eye.
+_STATE = "lindae_jax"
+
+# Of the coordinate of runs.
+END = {"units": "epochs", "symbol": "t", "long_name": "steps at the end of each run"}
+
+
+class Refused(ValueError):
+    """A store that is not this sweep's."""
+
+
+def chunk_of(sweep: Sweep, member_bytes: int) -> tuple[int, ...]:
+    """Lengths of a store chunk along the grid's axes."""
+    most = max(1, min(_MEMBERS, _BYTES // member_bytes))
+    single = [False] * len(sweep.shape)
+    if sweep.model == "matrices":
+        assert sweep.num_steps is not None
+        h, d = sweep.widest, sweep.num_directions
+        steps = max(1, sweep.num_steps)
+        most = max(1, min(most, int(_OPERATIONS / (min(8 * h * h * d, 6 * h * d * d) * steps))))
+        # Networks of a chunk have one width, for they are computed together.
+        single = [dim in sweep.dims_of("hidden") for dim in sweep.dims]
+    return grid.chunk_shape(sweep.shape, most, single)
+
+
+def exists(path: Path) -> bool:
+    """Whether something is at this path."""
+    return os.path.lexists(path)
+
+
+# --- making ---------------------------------------------------------------------
+
+
+def make(path: Path, sweep: Sweep, chunk: tuple[int, ...]) -> None:
+    """Make a store of a sweep, nothing computed yet, under its name in one step.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; nothing is left behind.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        make_folder(path.parent)
+        _write_new(partial, sweep, chunk)
+        rename_folder(partial, path)
+    except Exception:
+        if not path.is_dir():  # else another process was faster, and has removed ours
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    # Of killed processes; one that is still at it finds the store made.
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _write_new(path: Path, sweep: Sweep, chunk: tuple[int, ...]) -> None:
+    import zarr
+
+    group = zarr.open_group(DurableStore(path), mode="w-", zarr_format=3)
+    rows = sweep.rows
+    for name, variable in variables(sweep).items():
+        sizes = {row_dim(sweep): len(rows), "end": 1}
+        before = tuple(sizes[dim] for dim in variable.before)
+        after = tuple(variable.after.values())
+        _create(
+            group,
+            name,
+            shape=(*before, *sweep.shape, *after),
+            chunks=(*before, *(max(1, n) for n in chunk), *after),
+            dtype=variable.dtype,
+            fill_value=variable.fill,
+            dimension_names=(*variable.before, *sweep.dims, *variable.after),
+            attributes=variable.attrs,
+        )
+    for name, coordinate in coordinates(sweep).items():
+        _coordinate(group, name, coordinate)
+    if sweep.model != "theory":
+        _coordinate(group, "end", Coordinate(("end",), rows[-1:], END))
+    state = {
+        "configuration": config.configuration(sweep),
+        "chunk": list(chunk),
+        "runs": [[0, len(rows), 0]],
+    }
+    commit(group, sweep, state)
+
+
+def _create(group: Any, name: str, **options: Any) -> Any:
+    from zarr.codecs import Crc32cCodec
+
+    # A checksum by chunk; floats of a simulation would hardly shrink.
+    return group.create_array(
+        name, compressors=[Crc32cCodec()], config={"write_empty_chunks": True}, **options
+    )
+
+
+def _coordinate(group: Any, name: str, coordinate: Coordinate) -> None:
+    values = coordinate.values
+    array = _create(
+        group,
+        name,
+        shape=values.shape,
+        chunks=tuple(max(1, n) for n in values.shape),
+        dtype=values.dtype,
+        fill_value=0 if values.dtype.kind == "i" else float("nan"),
+        dimension_names=coordinate.dims,
+        attributes=coordinate.attrs,
+    )
+    array[...] = values
+
+
+def commit(group: Any, sweep: Sweep, state: dict[str, Any]) -> None:
+    """Write the group's own file, by which readers know all arrays."""
+    import zarr
+
+    beside = [name for name, c in coordinates(sweep).items() if c.dims != (name,)]
+    group.attrs.update(
+        {
+            **attributes(sweep),
+            _STATE: json.dumps(state, sort_keys=True),
+            # By this, of the CF conventions, xarray knows them from results.
+            "coordinates": " ".join(beside),
+        }
+    )
+    with warnings.catch_warnings():
+        # Readers that do not know it read the arrays' own files.
+        warnings.filterwarnings(
+            "ignore",
+            message="Consolidated metadata is currently not part in the Zarr format 3 spec",
+        )
+        zarr.consolidate_metadata(group.store)
+
+
+def attributes(sweep: Sweep) -> dict[str, Any]:
+    """Of the whole result."""
+    return {
+        "title": f"lindae_jax sweep of {sweep.model}",
+        "configuration_hash": config.hash_of(config.configuration(sweep)),
+        "versions": versions(),
+    }
+
+
+# --- opening ---------------------------------------------------------------------
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What a store remembers of its sweep.
+
+    Raises
+    ------
+    Refused
+        Not a sweep's store, or one of another version.
+    """
+    remedy = "Name another path, or remove what is there."
+    try:
+        with (path / "zarr.json").open("rb") as stream:
+            attributes = json.load(stream)["attributes"]
+        state = json.loads(attributes[_STATE])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Refused(str(checks.mistake("store must be a sweep's", f"{path}", remedy))) from None
+    version = state["configuration"]["store_version"]
+    if version != config.STORE_VERSION:
+        raise Refused(f"store must be of version {config.STORE_VERSION}; got {version}. {remedy}")
+    return state
+
+
+def open_for(path: Path, sweep: Sweep) -> Results:
+    """The arrays of a store, for the sweep that it was made by or extended to.
+
+    Raises
+    ------
+    Refused
+        Another configuration; the message shows the difference.
+    """
+    state = read_state(path)
+    ours = config.configuration(sweep)
+    if ours != state["configuration"]:
+        raise refused(ours, state["configuration"])
+    import zarr
+
+    group = open_group(path)
+    # A chunk that is all fill value is a result too: its file tells that it is there.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        arrays = {name: group[name] for name in variables(sweep)}
+    runs = [
+        Run(first, last, offset, number)
+        for number, (first, last, offset) in enumerate(state["runs"])
+    ]
+    rows = np.asarray(group[row_dim(sweep)][...])
+    return Results(sweep, arrays, tuple(state["chunk"]), runs, rows)
+
+
+def refused(ours: dict[str, Any], theirs: dict[str, Any], why: str = "") -> Refused:
+    """The error for a store of another configuration."""
+    lines = "; ".join(config.differences(ours, theirs))
+    return Refused(
+        f"store must be of this sweep's configuration{why}; got another: {lines}. "
+        f"Name another store, or restore these settings."
+    )
+
+
+def open_group(path: Path) -> Any:
+    """The group as its own file has it: arrays of the lengths that were committed."""
+    import zarr
+
+    return zarr.open_group(DurableStore(path), mode="r+", zarr_format=3, use_consolidated=True)
+
+
+# --- verifying ---------------------------------------------------------------------
+
+
+def verify(results: Results, path: Path, chunk: int) -> bool:
+    """Whether all that is there of a chunk can be read; if not, the chunk is undone.
+
+    Every array's chunk has a checksum, which reading compares. What is missing though the
+    status says that it is done counts as damaged too.
+    """
+    files = {name: _files(results, path, name, chunk) for name in results.variables}
+    for file in itertools.chain(*files.values()):
+        remove_partial(file)
+    bad = {name for name in files if not _reads(results, name, chunk)}
+    if "status" not in bad:
+        done = [run for run in results.runs if results.num_done(run, chunk)]
+        for name, run in itertools.product(files, done):
+            if not all(files[name][row].exists() for row in results.file_rows(name, run)):
+                bad.add(name)
+    if not bad:
+        return True
+    # All of the chunk is computed again, from the start: its later runs go on from it.
+    for name in {"status", *bad}:
+        for file in files[name]:
+            file.unlink(missing_ok=True)
+    return False
+
+
+def _reads(results: Results, name: str, chunk: int) -> bool:
+    before = tuple(slice(None) for _ in results.variables[name].before)
+    try:
+        np.asarray(results.arrays[name][(*before, *results.box(chunk).slices)])
+    except (ValueError, RuntimeError, OSError):
+        return False
+    return True
+
+
+def _files(results: Results, path: Path, name: str, chunk: int) -> list[Path]:
+    """Where a variable's chunk lies, in one file or more for its rows."""
+    start = results.box(chunk).start
+    place = [a // n for a, n in zip(start, results.chunk, strict=True)]
+    array, variable = results.arrays[name], results.variables[name]
+    rows = range(-(-array.shape[0] // array.chunks[0])) if variable.before else [None]
+    return [
+        path.joinpath(
+            *(name, "c"),
+            *([] if row is None else [str(row)]),
+            *map(str, place),
+            *["0"] * len(variable.after),
+        )
+        for row in rows
+    ]

@@ -1,0 +1,122 @@
+"""The arrays of a sweep's result: their axes, types, attributes."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lindae_jax.simulate import NOT_RUN, status_message
+from lindae_jax.sweep.observe import OBSERVABLES
+from lindae_jax.sweep.parameters import KINDS
+from lindae_jax.sweep.spec import Sweep
+
+
+class Variable(NamedTuple):
+    """An array with the grid's axes, others before and after them."""
+
+    before: tuple[str, ...]
+    after: dict[str, int]
+    dtype: str
+    attrs: dict[str, Any]
+
+    @property
+    def fill(self) -> float | int:
+        """What stands where nothing has been computed yet."""
+        return NOT_RUN if self.dtype == "int8" else float("nan")
+
+
+class Coordinate(NamedTuple):
+    """An array along one axis or none."""
+
+    dims: tuple[str, ...]
+    values: np.ndarray
+    attrs: dict[str, Any]
+
+
+def row_dim(sweep: Sweep) -> str:
+    """The axis of saves, or of times."""
+    return "t" if sweep.times is not None else "step"
+
+
+def variables(sweep: Sweep) -> dict[str, Variable]:
+    """What a sweep computes, `status` last: with it a chunk counts as done."""
+    row = (row_dim(sweep),)
+    found: dict[str, Variable] = {}
+    for name in sweep.observe:
+        kind = OBSERVABLES[name]
+        attrs = {"units": kind.units, "symbol": kind.symbol, "long_name": kind.words}
+        if name == "weights":
+            found |= _weights(sweep, row, ("w1", "w2"), "at each save")
+            continue
+        if name == "first_passage":
+            attrs["long_name"] = f"first epoch at {sweep.fraction:g} of the fixed point"
+        after = {}
+        if kind.by_direction and sweep.directions is not None:
+            after = {"direction": len(sweep.directions)}
+        found[name] = Variable(row if kind.by_row else (), after, sweep.dtype, attrs)
+    if sweep.model != "theory" and sweep.keep_weights and "weights" not in sweep.observe:
+        found |= _weights(sweep, ("end",), ("final_w1", "final_w2"), "at the end of each run")
+    codes = {str(code): status_message(code) for code in range(NOT_RUN + 1)}
+    words: dict[str, Any] = {"long_name": "status of the run", "codes": codes}
+    return found | {"status": Variable(row, {}, "int8", words)}
+
+
+def _weights(
+    sweep: Sweep, before: tuple[str, ...], names: tuple[str, str], when: str
+) -> dict[str, Variable]:
+    axes: tuple[dict[str, int], dict[str, int]] = {}, {}
+    if sweep.model == "matrices":
+        units, inputs = {"unit": sweep.widest}, {"input": sweep.num_directions}
+        axes = units | inputs, inputs | units
+    words = ("encoder", "decoder")
+    return {
+        name: Variable(
+            before,
+            after,
+            sweep.dtype,
+            {"units": "1", "symbol": name[-2] + "_" + name[-1], "long_name": f"{word} {when}"},
+        )
+        for name, after, word in zip(names, axes, words, strict=True)
+    }
+
+
+def coordinates(sweep: Sweep) -> dict[str, Coordinate]:
+    """What stands along the axes; the ends of runs are added by whoever counts them."""
+    found = {}
+    for name, values in sweep.axes.items():
+        kind = KINDS[name]
+        attrs = {"units": kind.units, "symbol": kind.symbol, "long_name": kind.words}
+        found[name] = Coordinate(sweep.dims_of(name), values, attrs)
+    row = row_dim(sweep)
+    attrs = {"units": "epochs", "symbol": "t", "long_name": "steps of gradient descent"}
+    if sweep.model == "theory":
+        attrs["long_name"] = "time of the flow"
+    found[row] = Coordinate((row,), sweep.rows, attrs)
+    if sweep.directions is not None:
+        chosen = np.array(sweep.directions, np.int64)
+        attrs = {"units": "1", "symbol": "j", "long_name": "eigen-direction, 1 the largest"}
+        found["direction"] = Coordinate(("direction",), chosen, attrs)
+        eigenvalues = np.asarray(sweep.spectrum.eigenvalues, np.float64)  # type: ignore[union-attr]
+        kind = KINDS["eigenvalue"]
+        attrs = {"units": kind.units, "symbol": kind.symbol, "long_name": kind.words}
+        found["eigenvalue"] = Coordinate(("direction",), eigenvalues[chosen - 1], attrs)
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Of what computed a result."""
+    from importlib.metadata import version
+
+    found = {"jax": jax.__version__, "numpy": np.__version__}
+    return found | {name: version(name) for name in ("lindae_jax", "xarray", "zarr")}
+
+
+def member_bytes(sweep: Sweep, rows: int) -> int:
+    """Bytes of a member's results over so many rows."""
+    total = 0
+    for variable in variables(sweep).values():
+        count = rows if variable.before[:1] == (row_dim(sweep),) else 1
+        total += (
+            count * np.dtype(variable.dtype).itemsize * int(np.prod([*variable.after.values()]))
+        )
+    return total

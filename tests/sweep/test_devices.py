@@ -1,0 +1,144 @@
+"""Which devices and which share a process takes, and that no result depends on them."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from lindae_jax import Sweep
+from lindae_jax.sweep import devices
+
+
+@pytest.mark.parametrize(
+    ("environment", "share"),
+    [
+        ({}, (0, 1)),
+        ({"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "10"}, (7, 10)),
+        # An array counted from 1, and one in steps of 5.
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "3",
+                "SLURM_ARRAY_TASK_COUNT": "4",
+                "SLURM_ARRAY_TASK_MIN": "1",
+            },
+            (2, 4),
+        ),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "10",
+                "SLURM_ARRAY_TASK_COUNT": "3",
+                "SLURM_ARRAY_TASK_MIN": "0",
+                "SLURM_ARRAY_TASK_STEP": "5",
+            },
+            (2, 3),
+        ),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8"}, (3, 8)),
+        # A batch script that starts one process by itself, though it has room for eight.
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "8"}, (0, 1)),
+        (
+            {
+                "SLURM_ARRAY_TASK_ID": "1",
+                "SLURM_ARRAY_TASK_COUNT": "2",
+                "SLURM_PROCID": "2",
+                "SLURM_STEP_NUM_TASKS": "4",
+            },
+            (6, 8),
+        ),
+    ],
+)
+def test_slurm_counts_the_processes(environment, share):
+    assert devices.default_share(environment) == share
+
+
+def test_every_task_of_every_array_element_has_a_share_of_its_own():
+    shares = {
+        devices.default_share(
+            {
+                "SLURM_ARRAY_TASK_ID": str(i),
+                "SLURM_ARRAY_TASK_COUNT": "3",
+                "SLURM_PROCID": str(k),
+                "SLURM_STEP_NUM_TASKS": "4",
+            }
+        )
+        for i in range(3)
+        for k in range(4)
+    }
+    assert shares == {(i, 12) for i in range(12)}
+
+
+def test_jax_distributed_counts_them_too(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 5)
+    monkeypatch.setattr(jax, "process_index", lambda: 3)
+    assert devices.default_share({}) == (3, 5)
+
+
+def test_memory_bounds_the_members_of_a_call():
+    axes = {"eigenvalue": np.linspace(0.1, 1, 10), "init_w1": 0.1, "init_w2": 0.1}
+    few = devices.members_that_fit(Sweep(axes, 1_000), 1, None)
+    many_rows = devices.members_that_fit(Sweep(axes, 1_000, save_every=1), 1_001, None)
+    assert few > 100 * many_rows >= 100
+
+
+_PROGRAM = """
+import jax
+jax.config.update("jax_num_cpu_devices", 4)
+import numpy as np
+from lindae_jax import Spectrum, Sweep
+from lindae_jax.sweep import compute, devices, members, observe, store
+from lindae_jax.sweep.grid import Box
+
+ALL = ["mapping", "norm", "loss", "distance", "first_passage", "sharpness", "gradient"]
+pairs = Sweep(
+    {
+        "eigenvalue": np.linspace(0.1, 3, 331),
+        "noise": [0.0, 0.1, 0.5],
+        "seed": range(80),
+        "init_std": 0.1,
+        "learning_rate": 0.1,
+    },
+    40, init="small", save_every=20, observe=ALL,
+)
+results = [pairs.run(devices=n, progress=False) for n in (1, 2, 4, None)]
+for other in results[1:]:
+    for name in other.variables:
+        np.testing.assert_array_equal(other[name], results[0][name], err_msg=name)
+
+x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
+networks = Sweep(
+    {"hidden": 8, "noise": np.linspace(0, 1, 50), "seed": range(9), "learning_rate": 0.1},
+    2_000, model="matrices", spectrum=Spectrum.from_data(x), observe=["weights"],
+)
+one, four = (networks.run(devices=n, progress=False) for n in (1, 4))
+largest = np.abs(one.w1).max(("unit", "input"))
+assert (np.abs(one.w1 - four.w1) <= 5e4 * 2.0**-23 * largest).all()
+
+# No device waits for another: whatever is compiled while a sweep runs has no collective.
+texts = []
+from jax._src import compiler
+real = compiler.backend_compile_and_load
+def seen(*arguments, **named):
+    executable = real(*arguments, **named)
+    texts.append("\\n".join(m.to_string() for m in executable.hlo_modules()))
+    return executable
+compiler.backend_compile_and_load = seen
+jax.clear_caches()
+pairs.run(devices=4, progress=False)
+networks.run(devices=4, progress=False)
+assert len(texts) > 5
+several = [t for t in texts if "num_partitions=4" in t]
+assert len(several) >= 2, len(several)
+for text in several:
+    for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter"):
+        assert word not in text, (word, text.split(",")[0])
+print("same", len(several))
+"""
+
+
+def test_results_are_those_of_one_device_without_a_collective():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _PROGRAM], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("same")

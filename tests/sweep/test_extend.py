@@ -1,0 +1,178 @@
+"""More values and more steps in a store that is there."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lindae_jax import Spectrum, Sweep
+from lindae_jax.simulate import NOT_RUN
+from lindae_jax.sweep import compute, extend, store
+
+OBSERVE = ["mapping", "loss", "distance", "first_passage"]
+
+
+def sweep_of(num_eigenvalues=6, seeds=2, num_steps=80, **changes):
+    axes = {
+        "eigenvalue": np.linspace(0.2, 2, 12)[:num_eigenvalues],
+        "noise": [0.0, 0.1, 0.5],
+        "seed": range(seeds),
+        "init_std": 0.1,
+        "learning_rate": 0.05,
+    }
+    settings = {"init": "small", "save_every": 20, "observe": OBSERVE} | changes
+    return Sweep(axes, num_steps, **settings)
+
+
+def assert_same_results(got, expected):
+    for name in expected.data_vars:
+        if "end" not in expected[name].dims:
+            np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+    np.testing.assert_array_equal(got.final_w1[-1], expected.final_w1[-1])
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Members and rows computed, by call."""
+    calls, real = [], compute.run
+
+    def run(sweep, stretch, box, lengths, place, reached):
+        calls.append((box.size, len(stretch.rows)))
+        return real(sweep, stretch, box, lengths, place, reached)
+
+    monkeypatch.setattr(compute, "run", run)
+    return calls
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("members", [8, 10_000])
+def test_more_values_and_more_steps_give_what_one_run_gives(
+    tmp_path, monkeypatch, members, counted
+):
+    monkeypatch.setattr(store, "_MEMBERS", members)
+    path = tmp_path / "a.zarr"
+    sweep_of().run(path, progress=False)
+    for larger, computed in (
+        (sweep_of(num_eigenvalues=11), 5 * 3 * 2 * 5),
+        (sweep_of(11, seeds=3), 11 * 3 * 5),
+        (sweep_of(11, 3, num_steps=200), 11 * 3 * 3 * 6),
+    ):
+        counted.clear()
+        got = larger.run(path, progress=False)
+        # Only what is new, in members times rows.
+        assert sum(size * rows for size, rows in counted) == computed
+        assert_same_results(got, larger.run(progress=False))
+    np.testing.assert_array_equal(got.end, [80, 200])
+    np.testing.assert_array_equal(got.seed, range(3))
+
+
+def test_more_of_everything_at_once(tmp_path):
+    path = tmp_path / "a.zarr"
+    sweep_of().run(path, progress=False)
+    larger = sweep_of(12, 5, 140)
+    assert_same_results(larger.run(path, progress=False), larger.run(progress=False))
+
+
+def test_a_final_only_sweep_keeps_both_ends(tmp_path):
+    path = tmp_path / "a.zarr"
+    first = sweep_of(save_every=None, observe=["mapping"])
+    first.run(path, progress=False)
+    got = dataclasses.replace(first, num_steps=200).run(path, progress=False)
+    np.testing.assert_array_equal(got.step, [80, 200])
+    whole = sweep_of(num_steps=200, save_every=None, save_steps=[80], observe=["mapping"])
+    np.testing.assert_array_equal(got.mapping, whole.run(progress=False).mapping)
+
+
+def test_saved_weights_serve_to_go_on_from(tmp_path):
+    path = tmp_path / "a.zarr"
+    sweep_of(observe=["weights"]).run(path, progress=False)
+    larger = sweep_of(num_steps=160, observe=["weights"])
+    np.testing.assert_array_equal(
+        larger.run(path, progress=False).w1, larger.run(progress=False).w1
+    )
+
+
+def test_networks_go_on_from_their_last_weights(tmp_path, rng):
+    spectrum = Spectrum.from_data(rng.normal(size=(50, 6)).astype(np.float32))
+    axes = {"hidden": [2, 5, 3], "noise": [0.0, 0.1], "learning_rate": 0.1, "init_std": 0.1}
+    settings = {"model": "matrices", "spectrum": spectrum, "save_every": 10}
+    path = tmp_path / "a.zarr"
+    Sweep(axes, 30, **settings).run(path, progress=False)
+    larger = Sweep(axes, 60, **settings)
+    got, whole = larger.run(path, progress=False), larger.run(progress=False)
+    np.testing.assert_array_equal(got.mapping, whole.mapping)
+
+
+def test_more_times_of_the_theory(tmp_path):
+    axes = {"eigenvalue": [0.5, 1.0], "init_w1": 0.1, "init_w2": 0.1}
+    path = tmp_path / "a.zarr"
+    Sweep(axes, model="theory", times=[0, 10]).run(path, progress=False)
+    larger = Sweep(axes, model="theory", times=[0, 10, 100, 1000])
+    got = larger.run(path, progress=False)
+    np.testing.assert_array_equal(got.mapping, larger.run(progress=False).mapping)
+
+
+def test_what_was_left_undone_is_done_with_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_MEMBERS", 8)
+    path = tmp_path / "a.zarr"
+    sweep_of().run(path, process=(0, 2), progress=False)
+    larger = sweep_of(9, num_steps=120)
+    got = larger.run(path, process=(1, 2), progress=False)
+    assert (got.status == NOT_RUN).any()
+    got = larger.run(path, progress=False)
+    assert_same_results(got, larger.run(progress=False))
+
+
+def test_an_extension_cut_short_leaves_the_store_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "a.zarr"
+    small, larger = sweep_of(), sweep_of(9, 3, 120)
+    before = small.run(path, progress=False).load()
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            larger.run(path, progress=False)
+    again = small.run(path, progress=False).load()
+    assert again.identical(before)
+    assert_same_results(larger.run(path, progress=False), larger.run(progress=False))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_eigenvalues": 5}, "adds values at the end"),
+        ({"num_steps": 60}, "later steps"),
+        ({"save_every": 30, "num_steps": 120}, "later steps"),
+        ({"observe": ["mapping"]}, "observe"),
+        ({"dtype": "float64"}, "dtype"),
+        ({"fraction": 0.25}, "fraction"),
+    ],
+)
+def test_what_is_no_extension_is_refused_and_the_store_left_alone(tmp_path, changes, words):
+    path = tmp_path / "a.zarr"
+    sweep_of().run(path, progress=False)
+    files = {f: f.read_bytes() for f in path.rglob("*") if f.is_file()}
+    other = sweep_of(**changes)
+    with pytest.raises(ValueError, match=words):
+        extend.extend(path, other)
+    assert {f: f.read_bytes() for f in path.rglob("*") if f.is_file()} == files
+
+
+def test_more_steps_need_weights_to_go_on_from(tmp_path):
+    path = tmp_path / "a.zarr"
+    sweep_of(keep_weights=False).run(path, progress=False)
+    with pytest.raises(ValueError, match="keep_weights"):
+        sweep_of(num_steps=200, keep_weights=False).run(path, progress=False)
+
+
+def test_wider_networks_are_refused(tmp_path, rng):
+    spectrum = Spectrum.from_data(rng.normal(size=(50, 6)).astype(np.float32))
+    settings = {"model": "matrices", "spectrum": spectrum, "directions": [1]}
+    path = tmp_path / "a.zarr"
+    Sweep({"hidden": [2, 3]}, 5, **settings).run(path, progress=False)
+    Sweep({"hidden": [2, 3, 1]}, 5, **settings).run(path, progress=False)
+    with pytest.raises(ValueError, match="wider"):
+        Sweep({"hidden": [2, 3, 1, 4]}, 5, **settings).run(path, progress=False)
