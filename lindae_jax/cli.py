@@ -324,7 +324,8 @@ def _use_all_cores(jax: Any, number: int | None = None) -> None:
     if jax.config.jax_num_cpu_devices > 0 or chosen:
         return
     with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", number or num_cores())
+        # More than there are cores would not be faster; asking for them is refused later.
+        jax.config.update("jax_num_cpu_devices", min(number or num_cores(), num_cores()))
 
 
 _COMMANDS: dict[str, Callable[..., int]] = {

@@ -1,16 +1,20 @@
 """The command line: what it prints, writes and returns."""
 
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import xarray
 
-from lindae_jax import cli, reproduce
+from lindae_jax import Spectrum, Sweep, cli, reproduce
+from lindae_jax.sweep import lock
 
 QUICK = ["reproduce", "--steps", "30", "--hidden", "8"]
 
@@ -193,6 +197,264 @@ def test_a_fault_of_the_program_is_not_dressed_as_a_mistake(monkeypatch):
         cli.main(QUICK)
 
 
+# --- lindae sweep ---------------------------------------------------------------
+
+SWEEP = """\
+num_steps = 20
+save_every = 10
+
+[axes]
+eigenvalue = [0.5, 1.0, 2.0]
+noise = { linspace = [0, 1, 4] }
+init_w1 = 0.1
+init_w2 = 0.1
+"""
+# Of widths there is a chunk each.
+NETWORKS = """\
+model = "matrices"
+num_steps = 5
+
+[spectrum]
+file = "spectrum.npz"
+
+[axes]
+hidden = [2, 3]
+noise = [0.0, 0.5]
+"""
+
+
+@pytest.fixture
+def sweeps(tmp_path):
+    (tmp_path / "s.toml").write_text(SWEEP)
+    (tmp_path / "networks.toml").write_text(NETWORKS)
+    eigenvalues, eigenvectors = np.float32([3, 2, 1]), np.eye(3, dtype=np.float32)
+    Spectrum(eigenvalues, eigenvectors).save(tmp_path / "spectrum.npz")
+    return set(tmp_path.iterdir())
+
+
+SWEEP_OPTIONS = (
+    "--store DIR --dry-run --status --devices N --process I/N --scheduler ADDRESS --takeover "
+    "--allow-large --float64"
+)
+
+
+def test_help_of_sweep_shows_every_option(capsys):
+    text = help_text(capsys, "sweep")
+    for option in re.findall(r"--[\w-]+(?: [A-Z]\S*)?", SWEEP_OPTIONS):
+        assert option in text
+    assert "SWEEP.toml" in text
+    assert "None" not in text
+    given = {name.replace("_", "-") for name in inspect.signature(cli.sweep).parameters}
+    assert given - {"config"} == set(re.findall(r"--([\w-]+)", SWEEP_OPTIONS))
+
+
+def test_a_dry_run_prints_what_it_would_take_and_writes_nothing(capsys, tmp_path, sweeps):
+    assert cli.main(["sweep", "s.toml", "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    lines = out.splitlines()
+    assert lines[:6] == [
+        "grid     eigenvalue 3 x noise 4",
+        "members  12",
+        "saves    3",
+        "kept     mapping, final_w1, final_w2, status",
+        "chunks   1 of 12 members each",
+        "size     276 bytes",  # 12 members of 3 mappings and statuses, and 2 last weights
+    ]
+    assert re.fullmatch(r"time     about \S+ seconds on the devices here.*", lines[6])
+    assert set(tmp_path.iterdir()) == sweeps
+
+
+def test_a_dry_run_counts_what_the_dtype_does_not_resolve(capsys, tmp_path):
+    (tmp_path / "s.toml").write_text(SWEEP + "learning_rate = 5e-6\n")
+    assert cli.main(["sweep", "s.toml", "--dry-run"]) == 0
+    # Below 64 eps of float32 = 7.6e-6 are the steps for the eigenvalues 0.5 and 1.
+    assert "Note: for 8 members learning rate times" in capsys.readouterr().out
+
+
+def test_a_dry_run_refuses_what_does_not_fit_unless_told_otherwise(capsys, tmp_path):
+    many = "{ linspace = [0.1, 1, 100000] }"
+    axes = "".join(f"{name} = {many}\n" for name in ("eigenvalue", "noise", "decay"))
+    text = f"num_steps = 1\n[axes]\n{axes}init_w1 = 0.1\ninit_w2 = 0.1\n"
+    (tmp_path / "large.toml").write_text(text)
+    command = ["sweep", "large.toml", "--store", "out", "--dry-run"]
+    assert cli.main(command) == 2
+    captured = capsys.readouterr()
+    assert "members  1,000,000,000,000,000\n" in captured.out
+    assert re.search(r"must fit into free space in .*; got [\d.e+]+ \w+\. ", one_line(captured))
+    assert cli.main([*command, "--allow-large"]) == 0
+    assert cli.main(["sweep", "large.toml", "--store", "out"]) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"large.toml"}
+
+
+def test_a_sweep_makes_its_store_and_says_how_it_ended(capsys, tmp_path, sweeps):
+    assert cli.main(["sweep", "s.toml", "--store", "there/out"]) == 0
+    assert capsys.readouterr() == ("12 members: 12 OK\nthere/out\n", "")
+    assert set(tmp_path.iterdir()) - sweeps == {tmp_path / "there"}
+    with xarray.open_zarr(tmp_path / "there" / "out") as found:
+        assert dict(found.sizes) == {"step": 3, "eigenvalue": 3, "noise": 4, "end": 1}
+        np.testing.assert_array_equal(found.noise, np.linspace(0, 1, 4))
+        last = found.mapping.isel(step=-1).values
+    axes = {"eigenvalue": [0.5, 1.0, 2.0], "noise": np.linspace(0, 1, 4)}
+    want = Sweep({**axes, "init_w1": 0.1, "init_w2": 0.1}, 20, save_every=10)
+    np.testing.assert_array_equal(last, want.run(progress=False).mapping.isel(step=-1))
+    # Again, there is nothing left to do.
+    assert cli.main(["sweep", "s.toml", "--store", "there/out"]) == 0
+    assert capsys.readouterr() == ("12 members: 12 OK\nthere/out\n", "")
+
+
+def test_two_processes_share_the_chunks_and_the_status_follows(capsys, sweeps):
+    command = ["sweep", "networks.toml", "--store", "out"]
+    assert cli.main([*command, "--process", "0/2"]) == 0
+    assert capsys.readouterr().out == "4 members: 2 OK, 2 not run yet\nout\n"
+    assert cli.main([*command, "--status"]) == 0
+    half = "step 5: 2 of 4 members (50.0 %), 1 of 2 chunks\nat work: nobody\n"
+    assert capsys.readouterr() == (half, "")
+    assert cli.main([*command, "--process", "1/2"]) == 0
+    assert capsys.readouterr() == ("4 members: 4 OK\nout\n", "")
+    assert cli.main([*command, "--status"]) == 0
+    assert "4 of 4 members (100.0 %), 2 of 2 chunks" in capsys.readouterr().out
+
+
+def test_options_reach_the_sweep(sweeps, monkeypatch):
+    got = []
+    monkeypatch.setattr(Sweep, "run", lambda *given, **named: got.append((given, named)))
+    monkeypatch.setattr("lindae_jax.sweep.plan.summary_text", lambda *_: "")
+    command = "sweep s.toml --store out --devices 1 --process 2/5 --takeover --allow-large"
+    assert cli.main(command.split()) == 0
+    assert cli.main(["sweep", "s.toml", "--store", "out"]) == 0
+    (given, named), (_, by_default) = got
+    assert given[1:] == (Path("out"), None, 1)
+    assert named == {"process": (2, 5), "client": None, "takeover": True, "allow_large": True}
+    assert by_default["process"] is None
+
+
+def test_interrupting_a_sweep_says_how_to_go_on(capsys, sweeps, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Sweep, "run", interrupted)
+    assert cli.main(["sweep", "s.toml", "--store", "out"]) == 130
+    assert capsys.readouterr().err == "lindae: interrupted; the same command goes on\n"
+
+
+def test_a_failed_write_of_a_sweep_is_one_line_and_code_1(capsys, sweeps, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Sweep, "run", full)
+    assert cli.main(["sweep", "s.toml", "--store", "out"]) == 1
+    assert "No space left on device" in one_line(capsys.readouterr())
+
+
+def test_work_that_another_process_has_is_refused_in_one_line(capsys, tmp_path, sweeps):
+    command = ["sweep", "networks.toml", "--store", "out"]
+    assert cli.main([*command, "--process", "0/2"]) == 0
+    capsys.readouterr()
+    with lock.held(tmp_path / "out" / "status" / ".locks", (1, 2)):
+        assert cli.main([*command, "--status"]) == 0
+        assert capsys.readouterr().out.endswith("at work: 1/2\n")
+        assert cli.main([*command, "--process", "1/2"]) == 2
+        assert "another process is at work on this store, share 1/2. Wait" in one_line(
+            capsys.readouterr()
+        )
+
+
+NO_TABLE = "s.toml: axes must be a table; got 3. Write [axes]."
+OF_SWEEP = {
+    "": "Missing from lindae sweep: SWEEP.toml. Try --help.",
+    "s.toml": "--store must be given; got nothing. Name a folder, or pass --dry-run.",
+    "s.toml --status": "--store must be given; got nothing. Name a folder",
+    "s.toml --store": "Missing value for argument '--store'",
+    "s.toml --store out --bogus": "Unrecognized options: --bogus. Try --help.",
+    "s.toml t.toml --dry-run": "Unrecognized options: t.toml. Try --help.",
+    "s.toml --store out --dry-run --status": "--status and --dry-run exclude each other; got both.",
+    "s.toml --store out --status": "--store must exist to have a status; got out, where nothing "
+    "is. Run the sweep first, or correct the path.",
+    "s.toml --store s.toml": "--store must be a sweep's; got s.toml. Name another path",
+    "s.toml --store . --status": "--store must be a sweep's; got .. Name another path",
+    "s.toml --store s.toml/out": "--store must be a path one can write; got s.toml/out (File ex",
+    "s.toml --store out --devices": "Missing value for argument '--devices'",
+    "s.toml --store out --devices x": "--devices: it must be a whole number, not 'x'. Try --help.",
+    "s.toml --store out --devices 0": "--devices must be at least 1; got 0. Leave it out for all.",
+    "s.toml --store out --devices -1": "--devices must be at least 1; got -1.",
+    "s.toml --store out --devices 99999999999": "--devices must be at most ",
+    "s.toml --dry-run --devices 99999999999": "--devices must be at most ",
+    "s.toml --store out --process": "Missing value for argument '--process'",
+    **{
+        f"s.toml --store out --process {x}": f"--process must be I/N with 0 <= I < N; got '{x}'. "
+        "Say 0/4."
+        for x in ("2/2", "0/0", "1", "1/", "/2", "a/b", "0/1/2", "0.0/2", "1,2")
+    },
+    "s.toml --store out --scheduler": "Missing value for argument '--scheduler'",
+    "none.toml --dry-run": "none.toml: the sweep must be a file one can read; got none.toml (No su",
+    ". --dry-run": ".: the sweep must be a file one can read; got . (Is a directory). Name one.",
+    "spectrum.npz --dry-run": "spectrum.npz: the sweep must be written in TOML; got ",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), OF_SWEEP.items(), ids=list(OF_SWEEP))
+def test_a_wrong_command_is_one_line_and_code_2(line, message, capsys, tmp_path, sweeps):
+    assert cli.main(["sweep", *line.split()]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert one_line(captured).startswith(message)
+    assert set(tmp_path.iterdir()) == sweeps
+
+
+@pytest.mark.parametrize("options", ["--dry-run", "--store out", "--store out --status"])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("noise =", "nosie =", "axes.nosie must be a parameter of model = 'pairs'"),
+        ("[axes]", "[axis]", "axis must be a key that a sweep has; got another. Those are axes,"),
+        ("num_steps = 20\n", "", "num_steps must be given; got nothing. Pass an integer >= 0."),
+        ("= 20", '= "20"', "num_steps must be an integer >= 0; got '20'."),
+        ("[0, 1, 4]", "[0, 1, -4]", "axes.noise.linspace must give values; got [0, 1, -4] ("),
+        ("[0.5, 1.0", "[0.5, -1.0", "axes.eigenvalue must be finite and >= 0; got -1.0 at index"),
+        ("init_w2 = 0.1", "init_w2 = 1e39", "axes.init_w2 must be 0 or between 1.2e-38 and 3.4e+3"),
+        ("init_w2 = 0.1", "init_w2 = 2018-07-10", "axes.init_w2 must be a number or a list of num"),
+        ("init_w2 = 0.1", "save_log = 3", "axes.save_log must be a parameter; got a setting of th"),
+        ("[axes]", "[linked]\na = ['noise']\n[axes]", "linked.a must list two parameters or more;"),
+        ("[axes]", "[spectrum]\ndate = 1\n[axes]", "spectrum.date must be a key that spectrum has"),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_file_and_nothing_is_written(
+    options, old, new, message, capsys, tmp_path
+):
+    (tmp_path / "s.toml").write_text(SWEEP.replace(old, new, 1))
+    assert cli.main(["sweep", "s.toml", *options.split()]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert one_line(captured).startswith(f"s.toml: {message}")
+    assert {path.name for path in tmp_path.iterdir()} == {"s.toml"}
+
+
+def test_another_configuration_is_refused_with_the_difference(capsys, tmp_path, sweeps):
+    assert cli.main(["sweep", "s.toml", "--store", "out"]) == 0
+    (tmp_path / "s.toml").write_text(SWEEP.replace("init_w2 = 0.1", "init_w2 = 0.2"))
+    capsys.readouterr()
+    for more in ([], ["--status"]):
+        assert cli.main(["sweep", "s.toml", "--store", "out", *more]) == 2
+        assert "axes.init_w2: 0.2 here, 0.1 in the store" in one_line(capsys.readouterr())
+
+
+@pytest.mark.parametrize("module", ["xarray", "zarr"])
+def test_without_what_sweeps_need_the_extra_is_named(module, capsys, tmp_path, sweeps, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    assert cli.main(["sweep", "s.toml", "--store", "out"]) == 2
+    assert "lindae_jax[sweep]" in one_line(capsys.readouterr())
+    assert set(tmp_path.iterdir()) == sweeps
+
+
+def test_a_scheduler_needs_dask(capsys, tmp_path, sweeps, monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert cli.main(["sweep", "s.toml", "--store", "out", "--scheduler", "localhost:1"]) == 2
+    message = "--scheduler needs dask; install it with: pip install 'lindae_jax[dask]'"
+    assert one_line(capsys.readouterr()) == message
+    assert set(tmp_path.iterdir()) == sweeps
+
+
 # --- as a process -------------------------------------------------------------
 
 
@@ -216,6 +478,19 @@ def test_float64_switches_itself_on(tmp_path):
     values = np.array(content["networks"][0]["training"])
     assert (values != values.astype(np.float32)).any()
     assert jax.config.jax_enable_x64 == before
+
+
+def test_a_sweep_in_float64_is_that_of_the_option_or_of_the_file(tmp_path, sweeps):
+    (tmp_path / "wide.toml").write_text(f'dtype = "float64"\n{SWEEP}')
+    for command in (("s.toml", "--float64"), ("wide.toml",)):
+        with process("sweep", *command, "--store", command[0][:-5]) as running:
+            out, err = running.communicate()
+        assert (running.returncode, err) == (0, "")
+        assert out.startswith("12 members: 12 OK\n")
+    with xarray.open_zarr(tmp_path / "s") as first, xarray.open_zarr(tmp_path / "wide") as second:
+        assert first.mapping.dtype == np.float64
+        np.testing.assert_array_equal(first.mapping, second.mapping)
+        assert first.attrs["configuration_hash"] == second.attrs["configuration_hash"]
 
 
 def test_a_reader_that_leaves_early_is_told_nothing():

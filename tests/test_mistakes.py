@@ -921,7 +921,8 @@ DEFAULT = "Leave it out for the default."
 MISSING = "Missing value for argument"
 LINES = {
     "": "Missing subcommand: Expected one of {reproduce, sweep, bench}. Try --help.",
-    "bogus": "Unrecognized options: bogus Available subcommands: reproduce, sweep, bench. Try --help.",
+    "bogus": "Unrecognized options: bogus Available subcommands: reproduce, sweep, bench. "
+    "Try --help.",
     "reproduce bogus": "Unrecognized options: bogus. Try --help.",
     "reproduce --bogus 3": "Unrecognized options: --bogus, 3. Try --help.",
     "reproduce --hiden 3": "Perhaps you meant: --hidden H",

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lindae_jax import checks
 from lindae_jax.sweep.results import Unit
 from lindae_jax.sweep.spec import Sweep
 
@@ -45,6 +46,7 @@ def work(sweep: Sweep, path: str, unit: Unit, chunk_size: int | None, before: in
     from lindae_jax.sweep import store
     from lindae_jax.sweep.run import Worker
 
+    checks.requested_dtype(sweep.dtype)  # which is the worker's own to have switched on
     results = store.open_for(Path(path), sweep)
     worker = Worker(sweep, results, lambda problem: problem, chunk_size, None)
     box, found = worker.results_of(unit)

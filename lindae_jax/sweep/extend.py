@@ -1,5 +1,6 @@
 """More values on a finished sweep's axes, or more steps of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +8,24 @@ import numpy as np
 
 from lindae_jax import checks
 from lindae_jax.sweep import config, store
+from lindae_jax.sweep.durable import remove_partial
+from lindae_jax.sweep.lock import Busy
 from lindae_jax.sweep.spec import Sweep
 from lindae_jax.sweep.variables import row_dim, variables
 
 
-def extend(path: Path, sweep: Sweep) -> bool:
+def extend(path: Path, sweep: Sweep, at_work: Sequence[str] = ()) -> bool:
     """Make room in a store for a sweep that goes beyond it.
 
     The group's file is written last: until then the store is that of the smaller sweep,
     and after a kill all this is done again.
+
+    Parameters
+    ----------
+    path : Path
+    sweep : Sweep
+    at_work : sequence of str
+        Shares that other processes hold, whose chunks have other numbers in a larger grid.
 
     Returns
     -------
@@ -26,24 +36,46 @@ def extend(path: Path, sweep: Sweep) -> bool:
     ------
     store.Refused
         The sweep is not one that the store can be extended to.
+    lock.Busy
+        It is, but others are at work on the store.
     """
-    state = store.read_state(path)
-    ours, theirs = config.configuration(sweep), state["configuration"]
-    if ours == theirs:
+    rows = rows_of(path, sweep)
+    if rows is None:
         return False
-    group = store.open_group(path)
-    _refuse_other(sweep, group, ours, theirs)
-    rows = _extended_rows(sweep, np.asarray(group[row_dim(sweep)][...]), ours, theirs)
+    state, group = store.read_state(path), store.open_group(path)
+    if at_work:
+        listed = ", ".join(at_work).replace("-of-", "/")
+        raise Busy(f"share {listed} of this store is at work, so it cannot grow. Wait for it.")
     runs = state["runs"]
     if len(rows) > runs[-1][1]:
         runs = [*runs, [runs[-1][1], len(rows), _end(sweep, group)]]
+    for name in ("", *variables(sweep), *sweep.axes):
+        remove_partial(path / name / "zarr.json")
     _resize(sweep, group, rows, runs)
     for name, values in _coordinates(sweep, rows, runs).items():
         array = group[name]
         array.resize(values.shape)
         array[...] = values
+    ours = config.configuration(sweep)
     store.commit(group, sweep, {"configuration": ours, "chunk": state["chunk"], "runs": runs})
     return True
+
+
+def rows_of(path: Path, sweep: Sweep) -> np.ndarray | None:
+    """The rows of a store once it is extended to a sweep; None if it is that one's already.
+
+    Raises
+    ------
+    store.Refused
+        The sweep is not one that the store can be extended to.
+    """
+    state = store.read_state(path)
+    ours, theirs = config.configuration(sweep), state["configuration"]
+    if ours == theirs:
+        return None
+    group = store.open_group(path)
+    _refuse_other(sweep, group, ours, theirs)
+    return _extended_rows(sweep, np.asarray(group[row_dim(sweep)][...]), ours, theirs)
 
 
 def _refuse_other(sweep: Sweep, group: Any, ours: dict[str, Any], theirs: dict[str, Any]) -> None:

@@ -14,6 +14,9 @@ except ImportError:  # Windows
 # Seconds that a lock is asked for: whoever looks at it has it for a moment too.
 _PATIENCE = 0.2
 
+# Seconds to wait for another process to extend the store.
+_GATE_PATIENCE = 60.0
+
 
 class Busy(RuntimeError):
     """Another process is at the same work."""
@@ -55,6 +58,26 @@ def held(folder: Path, share: tuple[int, int], takeover: bool = False) -> Iterat
         os.close(descriptor)
         if marker is not None:
             marker.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def gate(folder: Path) -> Iterator[None]:
+    """Pass one by one: in here a store may be extended, and shares of it be taken.
+
+    Raises
+    ------
+    Busy
+        Another process has been in here for a minute.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "gate").open("a") as stream:
+        try:
+            _lock(stream.fileno(), patience=_GATE_PATIENCE)
+        except BlockingIOError:
+            raise Busy("another process is extending this store. Wait for it.") from None
+        except OSError:
+            pass  # no locks here: the shares' files are all there is
+        yield
 
 
 def holders(folder: Path) -> list[str]:
@@ -126,4 +149,4 @@ def _lock(descriptor: int, patience: float = 0.0) -> None:
         except BlockingIOError:
             if time.monotonic() >= end:
                 raise
-        time.sleep(patience / 10)
+        time.sleep(min(patience / 10, 0.05))

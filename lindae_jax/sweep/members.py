@@ -85,11 +85,11 @@ def width(sweep: Sweep, box: Box) -> int:
 def padded_width(sweep: Sweep, hidden: int) -> int:
     """The width for which networks are compiled: the largest of those up to twice the least."""
     widths = sorted(set(np.atleast_1d(sweep.axes["hidden"]).tolist()), reverse=True)
-    for largest in widths:
-        group = [w for w in widths if w <= largest and 2 * w >= largest]
-        if hidden in group:
+    while widths:
+        largest = widths[0]
+        if largest >= hidden >= largest / 2:
             return largest
-        widths = [w for w in widths if w not in group]
+        widths = [width for width in widths if 2 * width < largest]
     raise AssertionError(hidden)
 
 

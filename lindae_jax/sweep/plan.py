@@ -13,7 +13,7 @@ from lindae_jax.simulate import NOT_RUN
 from lindae_jax.sweep import compute, devices, grid, lock, members, store
 from lindae_jax.sweep.grid import Box
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import member_bytes, row_dim, variables
+from lindae_jax.sweep.variables import bytes_text, member_bytes, row_dim, variables
 
 # Below so many eps of learning rate times eigenvalue rounding swallows part of each step.
 _RESOLVED = 64
@@ -65,7 +65,7 @@ def plan_text(plan: Plan) -> str:
         "saves": f"{plan.num_rows:,}",
         "kept": ", ".join(plan.names),
         "chunks": f"{plan.num_chunks:,} of {math.prod(plan.chunk):,} members each",
-        "size": _bytes(plan.num_bytes),
+        "size": bytes_text(plan.num_bytes),
         "time": f"about {_duration(plan.seconds)} on the devices here, compilation apart",
     }
     text = "\n".join(f"{name:<9}{value}" for name, value in lines.items())
@@ -196,14 +196,6 @@ def summary_text(path: Path, sweep: Sweep) -> str:
     words = ("OK", "diverged", "with invalid input", "not run yet")
     found = ", ".join(f"{n:,} {word}" for n, word in zip(counts, words, strict=True) if n)
     return f"{sweep.num_members:,} members: {found or 'none'}"
-
-
-def _bytes(number: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if number < 1000 or unit == "TB":
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    raise AssertionError
 
 
 def _duration(seconds: float) -> str:

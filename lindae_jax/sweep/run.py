@@ -19,7 +19,7 @@ from lindae_jax.sweep import cluster, compute, devices, extend, grid, lock, stor
 from lindae_jax.sweep.grid import Box
 from lindae_jax.sweep.results import Results, Run, Unit
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import coordinates, member_bytes, row_dim, variables
+from lindae_jax.sweep.variables import bytes_text, coordinates, member_bytes, row_dim, variables
 
 if TYPE_CHECKING:
     import xarray
@@ -56,8 +56,15 @@ def run(
     path = checks.path("store", store_path)
     share = devices.default_share() if process is None else process
     share = devices.checked_share(share)
-    fresh = prepare(path, sweep, resume=resume, allow_large=allow_large)
-    with lock.held(path / "status" / ".locks", share, takeover):
+    fresh = _make(path, sweep, resume=resume, allow_large=allow_large)
+    locks = path / "status" / ".locks"
+    with contextlib.ExitStack() as stack:
+        if not fresh:
+            extend.rows_of(path, sweep)  # refused before anything is written, locks too
+        with lock.gate(locks):
+            if not fresh and extend.extend(path, sweep, lock.holders(locks)):
+                _log.info("extending %s", path)
+            stack.enter_context(lock.held(locks, share, takeover))
         results = store.open_for(path, sweep)
         if not fresh:
             _verify(results, path, share)
@@ -70,21 +77,13 @@ def run(
     return xarray.open_zarr(path)
 
 
-def prepare(path: Path, sweep: Sweep, *, resume: bool, allow_large: bool) -> bool:
-    """Make the store, or make room in it; True if it is new.
-
-    Raises
-    ------
-    ValueError
-        It is there and `resume` is False, it is another sweep's, or the disk has not the room.
-    """
+def _make(path: Path, sweep: Sweep, *, resume: bool, allow_large: bool) -> bool:
+    """Make the store; False if there is one already."""
     if store.exists(path):
         if not resume:
             raise checks.mistake(
                 "store must not exist with resume=False", f"{path}", "Name another, or resume."
             )
-        if extend.extend(path, sweep):
-            _log.warning("extending %s", path)
         return False
     if not allow_large:
         refuse_what_does_not_fit(sweep, path)
@@ -254,9 +253,9 @@ def refuse_what_does_not_fit(sweep: Sweep, path: Path) -> None:
 def _refuse_beyond(needed: int, free: int, where: str) -> None:
     if needed > free:
         raise checks.mistake(
-            f"the results must fit into {where}, {free / 1e9:.1f} GB",
-            f"{needed / 1e9:.1f} GB",
-            "Save less, make the grid smaller, or pass allow_large.",
+            f"the results must fit into {where}, {bytes_text(free)}",
+            bytes_text(needed),
+            "Save less, make the grid smaller, or allow it (allow_large, --allow-large).",
         )
 
 

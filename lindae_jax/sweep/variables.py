@@ -120,3 +120,12 @@ def member_bytes(sweep: Sweep, rows: int) -> int:
             count * np.dtype(variable.dtype).itemsize * int(np.prod([*variable.after.values()]))
         )
     return total
+
+
+def bytes_text(number: float) -> str:
+    """A number of bytes in words."""
+    for unit in ("bytes", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    raise AssertionError

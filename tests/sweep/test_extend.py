@@ -7,7 +7,7 @@ import pytest
 
 from lindae_jax import Spectrum, Sweep
 from lindae_jax.simulate import NOT_RUN
-from lindae_jax.sweep import compute, extend, store
+from lindae_jax.sweep import compute, extend, lock, store
 
 OBSERVE = ["mapping", "loss", "distance", "first_passage"]
 
@@ -176,3 +176,16 @@ def test_wider_networks_are_refused(tmp_path, rng):
     Sweep({"hidden": [2, 3, 1]}, 5, **settings).run(path, progress=False)
     with pytest.raises(ValueError, match="wider"):
         Sweep({"hidden": [2, 3, 1, 4]}, 5, **settings).run(path, progress=False)
+
+
+def test_a_store_grows_only_while_nobody_else_is_at_work(tmp_path):
+    path = tmp_path / "a.zarr"
+    sweep_of().run(path, progress=False)
+    before = (path / "zarr.json").read_bytes()
+    with (
+        lock.held(path / "status" / ".locks", (1, 2)),
+        pytest.raises(lock.Busy, match="share 1/2 of this store is at work"),
+    ):
+        sweep_of(9).run(path, process=(0, 2), progress=False)
+    assert (path / "zarr.json").read_bytes() == before
+    assert sweep_of(9).run(path, progress=False).sizes["eigenvalue"] == 9

@@ -10,7 +10,7 @@ import xarray
 
 from lindae_jax import Problem, Spectrum, Sweep, curvature, initial, losses, theory
 from lindae_jax.simulate import DIVERGED, NOT_RUN, OK, simulate_matrices, simulate_pairs
-from lindae_jax.sweep import compute, store
+from lindae_jax.sweep import compute, members, store
 
 ALL = ("mapping", "weights", "norm", "loss", "distance", "first_passage", "sharpness", "gradient")
 THEORY = tuple(name for name in ALL if name != "distance")
@@ -190,6 +190,16 @@ def test_networks_are_those_of_simulate_matrices(dtype, eps, rng):
     np.testing.assert_allclose(got.eigenvalue, spectrum.eigenvalues[np.array([0, 1, 3])])
 
 
+@pytest.mark.parametrize(
+    ("widths", "groups"),
+    [([5, 4, 2], [5, 5, 2]), (range(1, 9), [1, 3, 3, 8, 8, 8, 8, 8]), (7, [7])],
+)
+def test_widths_within_a_factor_of_two_are_compiled_once(rng, widths, groups):
+    sweep = matrices(digits_like(rng), "float32", axes={"hidden": widths})
+    got = [members.padded_width(sweep, w) for w in np.atleast_1d(sweep.axes["hidden"]).tolist()]
+    assert got == groups
+
+
 def test_aligned_networks_stay_as_near_the_theory_as_their_pairs(rng):
     spectrum = digits_like(rng)
     sweep = matrices(spectrum, "float32", init="aligned", observe=["mapping", "distance"])
@@ -235,15 +245,22 @@ def test_networks_from_given_weights(rng):
 
 
 @pytest.mark.both
-@pytest.mark.parametrize("model", ["pairs", "theory"])
-def test_no_chunk_size_changes_a_bit(dtype, model, monkeypatch):
-    observe = ALL if model == "pairs" else THEORY
-    sweep = pairs(dtype, model=model, observe=observe)
+def test_no_chunk_size_changes_a_bit(dtype, monkeypatch):
+    sweep = pairs(dtype)
     whole = sweep.run(progress=False)
     for size in (1, 7, 50):
         xarray.testing.assert_identical(sweep.run(chunk_size=size, progress=False), whole)
     monkeypatch.setattr(store, "_MEMBERS", 9)
     xarray.testing.assert_identical(sweep.run(chunk_size=4, progress=False), whole)
+
+
+@pytest.mark.parametrize("decay", [[0.0, 0.0, 0.0], [0.0, 0.0, 0.2]])
+def test_no_chunk_size_changes_a_bit_of_the_theory(decay):
+    # Each shape compiles anew, with decay for seconds.
+    sweep = pairs("float32", model="theory", observe=["mapping", "first_passage", "loss"])
+    sweep = dataclasses.replace(sweep, axes={**sweep.axes, "decay": decay})
+    whole = sweep.run(progress=False)
+    xarray.testing.assert_identical(sweep.run(chunk_size=7, progress=False), whole)
 
 
 @pytest.mark.both
