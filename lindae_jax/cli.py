@@ -240,7 +240,7 @@ def sweep(
     import jax
 
     from lindae_jax.sweep import Busy, plan, toml
-    from lindae_jax.sweep.run import refuse_what_does_not_fit
+    from lindae_jax.sweep.limits import refuse_what_does_not_fit
 
     with _errors(_MISTAKE, ValueError, label=str(config)):
         tables = toml.read(config)

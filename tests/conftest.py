@@ -13,6 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+# It is a program, which replaces functions of the standard library when it begins.
+collect_ignore = ["sweep/faults_child.py"]
+
 X64 = os.environ.get("LINDAE_X64") == "1"
 
 jax.config.update("jax_enable_x64", X64)

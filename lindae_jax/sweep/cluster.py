@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lindae_jax import checks
+from lindae_jax.sweep import store
 from lindae_jax.sweep.results import Unit
 from lindae_jax.sweep.spec import Sweep
+from lindae_jax.sweep.worker import Worker
 
 _log = logging.getLogger("lindae_jax")
 
@@ -43,13 +45,10 @@ def run(
 
 def work(sweep: Sweep, path: str, unit: Unit, chunk_size: int | None, before: int | None) -> int:
     """Compute and write one unit, on a worker; members of the chunk done so far."""
-    from lindae_jax.sweep import store
-    from lindae_jax.sweep.run import Worker
-
     checks.requested_dtype(sweep.dtype)  # which is the worker's own to have switched on
     results = store.open_for(Path(path), sweep)
     worker = Worker(sweep, results, lambda problem: problem, chunk_size, None)
-    box, found = worker.results_of(unit)
-    if box.size:
-        results.write(unit.run, box, found)
-    return box.size + (before or 0)
+    computed = worker.compute(unit)
+    if computed is not None:
+        computed.write()
+    return (0 if computed is None else computed.box.size) + (before or 0)

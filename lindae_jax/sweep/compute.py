@@ -62,18 +62,22 @@ def run(
     Returns
     -------
     dict
-        Variable -> array of the box, after an axis of rows where the variable has one.
+        Variable -> array of the lengths, after an axis of rows where the variable has one;
+        computed, and still on the devices where it can be.
     """
     if reached is not None:
         reached = Weights(*(_padded(w, box, lengths) for w in reached))
     compute = {"pairs": _pairs, "matrices": _matrices, "theory": _theory}[sweep.model]
-    results = compute(sweep, stretch, box, tuple(lengths), place, reached)
+    return jax.block_until_ready(compute(sweep, stretch, box, tuple(lengths), place, reached))
+
+
+def fetch(results: dict[str, Any], box: Box) -> dict[str, np.ndarray]:
+    """What `run` computed for a box, on the host and without what was padded."""
     inside = tuple(slice(0, n) for n in box.shape)
-    cut = {}
-    for name, x in results.items():
-        before = () if name == "first_passage" else (slice(None),)
-        cut[name] = np.asarray(x)[(*before, *inside)]
-    return cut
+    return {
+        name: np.asarray(x)[(*(() if name == "first_passage" else (slice(None),)), *inside)]
+        for name, x in results.items()
+    }
 
 
 def _padded(x: np.ndarray, box: Box, lengths: Sequence[int]) -> np.ndarray:
