@@ -1,6 +1,5 @@
 """A sweep on the workers of dask.distributed."""
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,6 @@ from lindae_jax.sweep import store
 from lindae_jax.sweep.results import Unit
 from lindae_jax.sweep.spec import Sweep
 from lindae_jax.sweep.worker import Worker
-
-_log = logging.getLogger("lindae_jax")
 
 
 def run(

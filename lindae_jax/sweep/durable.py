@@ -69,6 +69,16 @@ def remove_partial(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
+def partial_files(folder: Path) -> list[Path]:
+    """All files in a folder and below that were left half-written."""
+    return [path for path in folder.rglob(f".*{_SUFFIX}") if path.is_file()]
+
+
+def whole_name(partial: Path) -> str:
+    """The name that a half-written file was to have."""
+    return partial.name.removesuffix(_SUFFIX)[1:].rpartition(".")[0]
+
+
 def _sync(folder: Path) -> None:
     # Windows cannot open a folder, nor need it.
     with contextlib.suppress(PermissionError):

@@ -102,7 +102,9 @@ def _extended_rows(
     """The store's rows, with those of the sweep beyond its end."""
     wanted, end = sweep.rows, before[-1]
     more = wanted[wanted > end]
-    if wanted[-1] < end or not np.isin(wanted[wanted < end], before).all():
+    # Logarithmic steps to a later end are others before this one too; those there are stay.
+    same = sweep.save_log is not None or np.isin(wanted[wanted < end], before).all()
+    if wanted[-1] < end or not same:
         raise store.refused(ours, theirs, ", or one that saves later steps too")
     kept = sweep.model == "theory" or sweep.keep_weights or "weights" in sweep.observe
     if more.size and not kept:

@@ -129,7 +129,7 @@ def _refuse_overlap(folder: Path, share: tuple[int, int], takeover: bool) -> Non
 
 def _state(path: Path) -> str:
     """Whether a share is "free", "held", or, where there are no locks, "marked" as held."""
-    with path.open("r+") as stream:
+    with path.open() as stream:
         try:
             _lock(stream.fileno())
         except BlockingIOError:

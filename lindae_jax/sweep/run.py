@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,10 @@ def run(
             overlapped(worker(results), results.units(), bar)
         return _dataset(xarray, results)
     path = checks.path("store", store_path)
-    share = devices.checked_share(devices.default_share() if process is None else process)
+    if process is None:
+        # Dask's workers do the whole, whatever counts the process that asks them.
+        process = (0, 1) if client is not None else devices.default_share()
+    share = devices.checked_share(process)
     fresh = _make(path, sweep, resume=resume, allow_large=allow_large)
     with _held(path, sweep, share, fresh, takeover):
         results = store.open_for(path, sweep)
@@ -77,8 +81,9 @@ def _held(
         if not fresh:
             extend.rows_of(path, sweep)  # refused before anything is written, locks too
         with lock.gate(locks):
-            if not fresh and extend.extend(path, sweep, lock.holders(locks)):
+            if not fresh and extend.rows_of(path, sweep) is not None:
                 _log.info("extending %s", path)
+                extend.extend(path, sweep, lock.holders(locks))
             stack.enter_context(lock.held(locks, share, takeover))
         yield
 
@@ -103,6 +108,7 @@ def _make(path: Path, sweep: Sweep, *, resume: bool, allow_large: bool) -> bool:
 
 
 def _verify(results: Results, path: Path, share: tuple[int, int]) -> None:
+    store.tidy(results, path, share)
     for chunk in range(share[0], results.num_chunks, share[1]):
         if not store.verify(results, path, chunk):
             _log.warning("chunk %d of %s is damaged; it is computed again", chunk, path)
@@ -179,7 +185,8 @@ def _bar(
             "the progress bar needs tqdm; install it with: pip install 'lindae_jax[sweep]'"
         ) from error
     units = list(results.units(share))
-    done = 0 if fresh else sum(results.num_done(unit.run, unit.chunk) for unit in units)
+    counts = not fresh and sys.stderr.isatty()
+    done = 0 if not counts else sum(results.num_done(unit.run, unit.chunk) for unit in units)
     with tqdm(
         total=sum(results.box(unit.chunk).size for unit in units),
         initial=done,

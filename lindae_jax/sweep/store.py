@@ -14,7 +14,13 @@ import numpy as np
 
 from lindae_jax import checks
 from lindae_jax.sweep import config, grid
-from lindae_jax.sweep.durable import DurableStore, make_folder, remove_partial, rename_folder
+from lindae_jax.sweep.durable import (
+    DurableStore,
+    make_folder,
+    partial_files,
+    rename_folder,
+    whole_name,
+)
 from lindae_jax.sweep.results import Results, Run
 from lindae_jax.sweep.spec import Sweep
 from lindae_jax.sweep.variables import Coordinate, coordinates, row_dim, variables, versions
@@ -235,6 +241,20 @@ def open_group(path: Path) -> Any:
 # --- verifying ---------------------------------------------------------------------
 
 
+def tidy(results: Results, path: Path, share: tuple[int, int]) -> None:
+    """Remove what killed processes left half-written of a share's chunks, in one walk."""
+    mine = {
+        file
+        for chunk in range(share[0], results.num_chunks, share[1])
+        for name in results.variables
+        for file in _files(results, path, name, chunk)
+    }
+    for name in results.variables:
+        for left in partial_files(path / name):
+            if left.with_name(whole_name(left)) in mine:
+                left.unlink(missing_ok=True)
+
+
 def verify(results: Results, path: Path, chunk: int) -> bool:
     """Whether all that is there of a chunk can be read; if not, the chunk is undone.
 
@@ -242,8 +262,8 @@ def verify(results: Results, path: Path, chunk: int) -> bool:
     status says that it is done counts as damaged too.
     """
     files = {name: _files(results, path, name, chunk) for name in results.variables}
-    for file in itertools.chain(*files.values()):
-        remove_partial(file)
+    if not any(file.exists() for file in itertools.chain(*files.values())):
+        return True
     bad = {name for name in files if not _reads(results, name, chunk)}
     if "status" not in bad:
         done = [run for run in results.runs if results.num_done(run, chunk)]

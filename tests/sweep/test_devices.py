@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lindae_jax import Sweep
-from lindae_jax.sweep import devices
+from lindae_jax.sweep import cluster, devices, store
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,14 @@ def test_results_are_those_of_one_device_without_a_collective():
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("same")
+
+
+def test_dasks_workers_do_the_whole_even_where_slurm_counts_their_client(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_MEMBERS", 2)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "10")
+    units = []
+    monkeypatch.setattr(cluster, "run", lambda client, sweep, path, u, *rest: units.extend(u))
+    axes = {"eigenvalue": np.linspace(0.1, 1, 10), "init_w1": 0.1, "init_w2": 0.1}
+    Sweep(axes, 5).run(tmp_path / "a.zarr", client=object(), progress=False)
+    assert [unit.chunk for unit in units] == [0, 1, 2, 3, 4]

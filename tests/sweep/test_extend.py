@@ -73,6 +73,19 @@ def test_more_of_everything_at_once(tmp_path):
     assert_same_results(larger.run(path, progress=False), larger.run(progress=False))
 
 
+def test_logarithmic_saves_go_on_beyond_those_that_are_there(tmp_path):
+    path = tmp_path / "a.zarr"
+    settings = {"save_every": None, "save_log": 6, "observe": ["mapping"]}
+    before = sweep_of(**settings).run(path, progress=False).step.values
+    larger = sweep_of(num_steps=400, **settings)
+    got = larger.run(path, progress=False)
+    more = larger.rows[larger.rows > 80]
+    np.testing.assert_array_equal(got.step, [*before, *more])
+    steps = sweep_of(num_steps=400, **settings | {"save_log": None, "save_steps": got.step.values})
+    np.testing.assert_array_equal(got.mapping, steps.run(progress=False).mapping)
+    assert larger.run(path, progress=False).sizes == got.sizes
+
+
 def test_a_final_only_sweep_keeps_both_ends(tmp_path):
     path = tmp_path / "a.zarr"
     first = sweep_of(save_every=None, observe=["mapping"])
