@@ -116,6 +116,8 @@ def rename(original, *args, **kw):
 
 
 def main():
+    # A shell's background jobs are born deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     store._MEMBERS = ORDER["members"]
     share = ORDER.get("process")
     tell("ready")
