@@ -12,7 +12,7 @@ import lindae_jax
 PACKAGE = Path(lindae_jax.__file__).parent
 FLOORS = [
     {"batches", "problem", "checks", "losses", "initial", "spectrum", "noise"}
-    | {"data", "files", "plot"},
+    | {"data", "files", "plot", "record", "bars"},
     {"theory", "simulate"},
     {"curvature", "reproduce"},
     {"sweep", "bench", "figures"},

@@ -1,6 +1,5 @@
 """Three networks trained from one start, beside their theory."""
 
-import contextlib
 import dataclasses
 import itertools
 import math
@@ -13,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lindae_jax import initial, theory
+from lindae_jax import bars, initial, theory
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.reproduce.report import NETWORKS, Reproduction, check_out
 from lindae_jax.reproduce.settings import Settings, prepare
 from lindae_jax.simulate import simulate_matrices
+from lindae_jax.simulate.directions import balanced_pair, mapping
 from lindae_jax.simulate.passage import first_passage
 
 # Below this, one step of descent and the flow grow alike to a few per cent.
@@ -198,10 +198,7 @@ def _pairs(weights: Weights, settings: Settings) -> Weights:
     if settings.init == "aligned":
         exact = jnp.full(reach, settings.init_std, settings.dtype)
         return Weights(exact, exact)
-    # Only the sum of encoder and decoder grows while the weights are small, so
-    # that a direction behaves as if balanced: docs/theory.md, section 6.
-    balanced = jnp.linalg.norm(weights.w1[:, :reach] + weights.w2[:reach].T, axis=0) / 2
-    return Weights(balanced, balanced)
+    return balanced_pair(weights.w1[:, :reach], weights.w2[:reach])
 
 
 def _predict(
@@ -227,7 +224,8 @@ def _train(
     """Mapping (S, 3, K) at the epochs kept; epoch (3, K) of first reaching `level`."""
     w1, w2 = (jnp.broadcast_to(w, (len(NETWORKS), *w.shape)) for w in weights)
     kept, first, done = [], np.full(level.shape, np.inf), 0
-    with _bar(settings.num_steps, progress) as bar:
+    total = settings.num_steps
+    with bars.bar(progress, "cli", total=total, desc="training", unit=" epochs") as bar:
         for length in _segments(settings.num_steps):
             part = simulate_matrices(
                 w1, w2, problem, num_steps=length, save_every=1, observe=_mapping
@@ -246,8 +244,7 @@ def _train(
 
 
 def _mapping(step: Any, w1: jax.Array, w2: jax.Array, problem: Problem) -> jax.Array:
-    """Diagonal of W2 W1 in the eigenbasis, (..., D)."""
-    return jnp.sum(w1 * jnp.swapaxes(w2, -1, -2), axis=-2)
+    return mapping(w1, w2)
 
 
 def _kept_epochs(num_steps: int) -> np.ndarray:
@@ -267,19 +264,6 @@ def _segments(num_steps: int) -> Iterator[int]:
     yield from itertools.repeat(length, num_steps // length)
     if num_steps % length:
         yield num_steps % length
-
-
-def _bar(num_steps: int, progress: bool) -> Any:
-    if not progress:
-        return contextlib.nullcontext()
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError(
-            "the progress bar needs tqdm; install it with: pip install 'lindae_jax[cli]'"
-        ) from error
-    # None switches it off where standard error is not a terminal.
-    return tqdm(total=num_steps, desc="training", unit=" epochs", disable=None, leave=False)
 
 
 def _stop_if_diverged(status: np.ndarray, epoch: int, settings: Settings, problem: Problem) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from lindae_jax import theory
 from lindae_jax.problem import Problem, Weights
-from lindae_jax.simulate import simulate_matrices, simulate_pairs
+from lindae_jax.simulate import Trajectory, simulate_matrices, simulate_pairs
+from lindae_jax.simulate.directions import balanced_pair, mapping
 from lindae_jax.simulate.passage import first_passage
 from lindae_jax.sweep import members, observe
 from lindae_jax.sweep.grid import Box
@@ -71,15 +72,6 @@ def run(
     return jax.block_until_ready(compute(sweep, stretch, box, tuple(lengths), place, reached))
 
 
-def fetch(results: dict[str, Any], box: Box) -> dict[str, np.ndarray]:
-    """What `run` computed for a box, on the host and without what was padded."""
-    inside = tuple(slice(0, n) for n in box.shape)
-    return {
-        name: np.asarray(x)[(*(() if name == "first_passage" else (slice(None),)), *inside)]
-        for name, x in results.items()
-    }
-
-
 def _padded(x: np.ndarray, box: Box, lengths: Sequence[int]) -> np.ndarray:
     widths = [(0, n - size) for n, size in zip(lengths, box.shape, strict=True)]
     return np.pad(x, widths + [(0, 0)] * (x.ndim - len(widths)), mode="edge")
@@ -105,19 +97,8 @@ def _pairs(
         save_steps=steps,
     )
     results: dict[str, Any] = observe.of_pairs(sweep.observe, got.w1, got.w2, problem)
-    if "distance" in sweep.observe:
-        t = jnp.asarray(stretch.rows.astype(sweep.dtype))
-        flow = _flow(("w",), sweep, t, start, problem)[0]
-        results["distance"] = np.abs(np.asarray(got.w1 * got.w2) - flow)
-    if "first_passage" in sweep.observe:
-        level = sweep.fraction * _goal(problem)
-        rows = jnp.concatenate(
-            [jnp.broadcast_to(begin.w1 * begin.w2, lengths)[None], got.w1 * got.w2]
-        )
-        results["first_passage"] = _passage(stretch, rows, level)
-    if _keeps_final(sweep):
-        results |= {"final_w1": _last(got.w1), "final_w2": _last(got.w2)}
-    return results
+    curve = begin.w1 * begin.w2, got.w1 * got.w2
+    return results | _compared(sweep, stretch, *curve, start, problem) | _final(sweep, got)
 
 
 def _matrices(
@@ -146,20 +127,14 @@ def _matrices(
         observe=observe.of_matrices(sweep.observe, sweep.directions),
     )
     results: dict[str, Any] = dict(got.observed)
-    rows: Any = results["mapping"]
-    if "mapping" not in sweep.observe:
-        del results["mapping"]
-    each = _each_direction(problem, sweep.directions)
-    if "distance" in sweep.observe:
-        t = jnp.asarray(stretch.rows.astype(sweep.dtype))
-        pair = _balanced_pairs(start, sweep.directions)
-        results["distance"] = np.abs(np.asarray(rows) - _flow(("w",), sweep, t, pair, each)[0])
-    if "first_passage" in sweep.observe:
-        first = observe.mapping(begin.w1, begin.w2, sweep.directions)
-        rows = jnp.concatenate([jnp.broadcast_to(first, rows.shape[1:])[None], rows])
-        results["first_passage"] = _passage(stretch, rows, sweep.fraction * _goal(each))
-    if _keeps_final(sweep):
-        results |= {"final_w1": _last(got.w1), "final_w2": _last(got.w2)}
+    rows = results["mapping"] if "mapping" in sweep.observe else results.pop("mapping")
+    if {"distance", "first_passage"} & set(sweep.observe):
+        chosen = np.asarray(sweep.directions) - 1
+        first = mapping(begin.w1[..., :, chosen], begin.w2[..., chosen, :])
+        pair = balanced_pair(start.w1[..., :, chosen], start.w2[..., chosen, :])
+        each = _each_direction(problem, chosen)
+        results |= _compared(sweep, stretch, first, rows, pair, each)
+    results |= _final(sweep, got)
     return {name: _all_units(sweep, name, x) for name, x in results.items()}
 
 
@@ -195,6 +170,24 @@ def _theory(
 
 
 # --- theory beside the run --------------------------------------------------------
+
+
+def _compared(
+    sweep: Sweep, stretch: Stretch, first: Any, rows: Any, start: Weights, problem: Problem
+) -> dict[str, Any]:
+    """What compares mappings, the first one and those saved, with the theory's."""
+    results: dict[str, Any] = {}
+    if "distance" in sweep.observe:
+        t = jnp.asarray(stretch.rows.astype(sweep.dtype))
+        flow = _flow(("w",), sweep, t, start, problem)[0]
+        results["distance"] = np.abs(np.asarray(rows) - flow)
+    if "first_passage" in sweep.observe:
+        curve = jnp.concatenate([jnp.broadcast_to(first, rows.shape[1:])[None], rows])
+        steps = jnp.asarray(np.append(stretch.offset, stretch.rows), jnp.int32)
+        level = sweep.fraction * _goal(problem)
+        found = first_passage(steps, curve, level)
+        results["first_passage"] = jnp.where(jnp.isnan(level), jnp.nan, found)
+    return results
 
 
 def _flow(
@@ -249,31 +242,18 @@ def _goal(problem: Problem) -> jax.Array:
     return jnp.where(goal > 0, goal, jnp.nan)
 
 
-def _passage(stretch: Stretch, rows: jax.Array, level: jax.Array) -> jax.Array:
-    steps = jnp.asarray(np.append(stretch.offset, stretch.rows), jnp.int32)
-    found = first_passage(steps, rows, level)
-    return jnp.where(jnp.isnan(level), jnp.nan, found)
-
-
-def _each_direction(problem: Problem, directions: Sequence[int]) -> Problem:
+def _each_direction(problem: Problem, chosen: np.ndarray) -> Problem:
     each = problem.per_direction()
-    chosen = each.eigenvalue[np.asarray(directions) - 1]
-    return Problem(chosen, each.noise, each.decay, each.learning_rate)
-
-
-def _balanced_pairs(start: Weights, directions: Sequence[int]) -> Weights:
-    """The pair that each direction behaves like: docs/theory.md, section 6."""
-    chosen = np.asarray(directions) - 1
-    total = start.w1[..., :, chosen] + jnp.swapaxes(start.w2[..., chosen, :], -1, -2)
-    half = jnp.sqrt(jnp.sum(total * total, axis=-2)) / 2
-    return Weights(half, half)
+    return Problem(each.eigenvalue[chosen], each.noise, each.decay, each.learning_rate)
 
 
 # --- what is kept -----------------------------------------------------------------
 
 
-def _keeps_final(sweep: Sweep) -> bool:
-    return sweep.keep_weights and "weights" not in sweep.observe
+def _final(sweep: Sweep, got: Trajectory) -> dict[str, Any]:
+    if not sweep.keep_weights or "weights" in sweep.observe:
+        return {}
+    return {"final_w1": _last(got.w1), "final_w2": _last(got.w2)}
 
 
 def _last(rows: jax.Array) -> jax.Array:

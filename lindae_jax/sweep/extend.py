@@ -1,6 +1,6 @@
 """More values on a finished sweep's axes, or more steps of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from lindae_jax.sweep import config, store
 from lindae_jax.sweep.durable import remove_partial
 from lindae_jax.sweep.lock import Busy
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import row_dim, variables
+from lindae_jax.sweep.variables import row_dim, sizes, variables
 
 
-def extend(path: Path, sweep: Sweep, at_work: Sequence[str] = ()) -> bool:
+def extend(path: Path, sweep: Sweep, at_work: Callable[[], Sequence[str]] = tuple) -> bool:
     """Make room in a store for a sweep that goes beyond it.
 
     The group's file is written last: until then the store is that of the smaller sweep,
@@ -24,8 +24,9 @@ def extend(path: Path, sweep: Sweep, at_work: Sequence[str] = ()) -> bool:
     ----------
     path : Path
     sweep : Sweep
-    at_work : sequence of str
-        Shares that other processes hold, whose chunks have other numbers in a larger grid.
+    at_work : function
+        Gives the shares that other processes hold, whose chunks have other numbers in a
+        larger grid.
 
     Returns
     -------
@@ -43,8 +44,8 @@ def extend(path: Path, sweep: Sweep, at_work: Sequence[str] = ()) -> bool:
     if rows is None:
         return False
     state, group = store.read_state(path), store.open_group(path)
-    if at_work:
-        listed = ", ".join(at_work).replace("-of-", "/")
+    if holders := at_work():
+        listed = ", ".join(holders)
         raise Busy(f"share {listed} of this store is at work, so it cannot grow. Wait for it.")
     runs = state["runs"]
     if len(rows) > runs[-1][1]:
@@ -126,10 +127,9 @@ def _end(sweep: Sweep, group: Any) -> int:
 
 
 def _resize(sweep: Sweep, group: Any, rows: np.ndarray, runs: list[list[int]]) -> None:
-    sizes = {row_dim(sweep): len(rows), "end": len(runs)}
+    lengths = sizes(sweep, len(rows), len(runs))
     for name, variable in variables(sweep).items():
-        before = (sizes[dim] for dim in variable.before)
-        group[name].resize((*before, *sweep.shape, *variable.after.values()))
+        group[name].resize(variable.shape(lengths, sweep.shape))
 
 
 def _coordinates(sweep: Sweep, rows: np.ndarray, runs: list[list[int]]) -> dict[str, np.ndarray]:

@@ -81,12 +81,16 @@ def gate(folder: Path) -> Iterator[None]:
 
 
 def holders(folder: Path) -> list[str]:
-    """Names of the shares that some process holds now, as I-of-N."""
-    return [path.name for path in _shares(folder) if _state(path) != "free"]
+    """Names of the shares that some process holds now, as I/N."""
+    return [_words(path) for path in _shares(folder) if _state(path) != "free"]
 
 
 def _shares(folder: Path) -> list[Path]:
     return sorted(folder.glob("*-of-*[0-9]"))
+
+
+def _words(path: Path) -> str:
+    return path.name.replace("-of-", "/")
 
 
 def _marker(path: Path) -> Path:
@@ -95,7 +99,7 @@ def _marker(path: Path) -> Path:
 
 def _take(descriptor: int, path: Path, takeover: bool) -> Path | None:
     """None where the lock was had; where there are none, the file that stands for it."""
-    busy = f"another process is at work on this store, share {path.name.replace('-of-', '/')}"
+    busy = f"another process is at work on this store, share {_words(path)}"
     try:
         _lock(descriptor, patience=_PATIENCE)
     except BlockingIOError:
@@ -122,7 +126,7 @@ def _refuse_overlap(folder: Path, share: tuple[int, int], takeover: bool) -> Non
         # A lock tells for certain; a mere file may have been left behind.
         if state == "held" or (state == "marked" and not takeover):
             raise Busy(
-                f"another process is at work on share {other[0]}/{other[1]} of this store. "
+                f"another process is at work on share {_words(path)} of this store. "
                 f"Wait for it, or split the work by the same N."
             )
 

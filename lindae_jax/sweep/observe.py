@@ -13,6 +13,7 @@ from lindae_jax.curvature import leading_eigenvalues, sharpness
 from lindae_jax.losses import matrix_loss, pair_loss
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import DIVERGED, OK
+from lindae_jax.simulate.directions import mapping
 
 # Lanczos' iterations for the sharpness of a network, and the seed of their start.
 _ITERATIONS, _LANCZOS_SEED = 40, 0
@@ -130,12 +131,14 @@ def of_pairs(
 @functools.cache
 def of_matrices(names: tuple[str, ...], directions: tuple[int, ...]) -> Any:
     """A function for `simulate_matrices` to observe with; the same for the same names."""
+    chosen = np.asarray(directions) - 1
 
     def observe(
         step: jax.Array, w1: jax.Array, w2: jax.Array, problem: Problem
     ) -> dict[str, jax.Array]:
         finite = jnp.isfinite(w1).all((-2, -1)) & jnp.isfinite(w2).all((-2, -1))
-        results = {"status": _status(finite), "mapping": mapping(w1, w2, directions)}
+        along = mapping(w1[..., :, chosen], w2[..., chosen, :])
+        results = {"status": _status(finite), "mapping": along}
         if "weights" in names:
             results |= {"w1": w1, "w2": w2}
         if "norm" in names:
@@ -150,12 +153,6 @@ def of_matrices(names: tuple[str, ...], directions: tuple[int, ...]) -> Any:
         return results
 
     return observe
-
-
-def mapping(w1: jax.Array, w2: jax.Array, directions: Sequence[int]) -> jax.Array:
-    """Mapping (..., K) of matrices along directions, counted from 1."""
-    chosen = jnp.asarray(directions) - 1
-    return jnp.sum(w1[..., :, chosen] * jnp.swapaxes(w2[..., chosen, :], -1, -2), axis=-2)
 
 
 def _network_sharpness(w1: jax.Array, w2: jax.Array, problem: Problem) -> jax.Array:

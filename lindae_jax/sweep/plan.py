@@ -181,7 +181,7 @@ def status_text(path: Path, sweep: Sweep) -> str:
             f"({share:.1f} %), {whole:,} of {results.num_chunks:,} chunks"
         )
     at_work = lock.holders(path / "status" / ".locks")
-    lines.append("at work: " + (", ".join(at_work).replace("-of-", "/") or "nobody"))
+    lines.append("at work: " + (", ".join(at_work) or "nobody"))
     return "\n".join(lines)
 
 
@@ -189,9 +189,9 @@ def summary_text(path: Path, sweep: Sweep) -> str:
     """How the members of a store ended."""
     results = store.open_for(path, sweep)
     counts = np.zeros(NOT_RUN + 1, int)
-    last = results.runs[-1].last - 1
+    run = results.runs[-1]
     for chunk in range(results.num_chunks):
-        status = np.asarray(results.arrays["status"][(last, *results.box(chunk).slices)])
+        status = results.status(run, chunk)
         counts += np.bincount(status.ravel(), minlength=len(counts))[: len(counts)]
     words = ("OK", "diverged", "with invalid input", "not run yet")
     found = ", ".join(f"{n:,} {word}" for n, word in zip(counts, words, strict=True) if n)

@@ -11,7 +11,7 @@ from lindae_jax.sweep import grid
 from lindae_jax.sweep.compute import Stretch
 from lindae_jax.sweep.grid import Box
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import row_dim, variables
+from lindae_jax.sweep.variables import row_dim, sizes, variables
 
 
 class Run(NamedTuple):
@@ -78,11 +78,14 @@ class Results:
         """The rows of a run."""
         return Stretch(self.rows[run.first : run.last], run.offset)
 
+    def status(self, run: Run, chunk: int) -> np.ndarray:
+        """The members of a chunk at the end of a run."""
+        return np.asarray(self.arrays["status"][(run.last - 1, *self.box(chunk).slices)])
+
     def missing(self, unit: Unit) -> Box | None:
         """The box around the members of a unit that are not done; None if all are."""
         box = self.box(unit.chunk)
-        status = np.asarray(self.arrays["status"][(unit.run.last - 1, *box.slices)])
-        todo = status == NOT_RUN
+        todo = self.status(unit.run, unit.chunk) == NOT_RUN
         if todo.all():
             return box
         if not todo.any():
@@ -104,12 +107,11 @@ class Results:
 
     def empty(self, run: Run, box: Box) -> dict[str, np.ndarray]:
         """Arrays for the results of a box, to be filled part by part."""
-        found = {}
-        for name, variable in self.variables.items():
-            before = self._before(variable.before, run)
-            shape = (*(s.stop - s.start for s in before), *box.shape, *variable.after.values())
-            found[name] = np.empty(shape, variable.dtype)
-        return found
+        lengths = sizes(self.sweep, run.last - run.first)
+        return {
+            name: np.empty(variable.shape(lengths, box.shape), variable.dtype)
+            for name, variable in self.variables.items()
+        }
 
     def write(self, run: Run, box: Box, results: dict[str, np.ndarray]) -> None:
         """Keep the results of a box: the status last, so that it tells what is done."""
@@ -122,8 +124,7 @@ class Results:
 
     def num_done(self, run: Run, chunk: int) -> int:
         """Members of a chunk of which a run is done."""
-        status = self.arrays["status"][(run.last - 1, *self.box(chunk).slices)]
-        return int(np.count_nonzero(np.asarray(status) != NOT_RUN))
+        return int(np.count_nonzero(self.status(run, chunk) != NOT_RUN))
 
     def file_rows(self, name: str, run: Run) -> range:
         """Which of a variable's files, cut along its rows, a run has a part in."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lindae_jax import checks
+from lindae_jax import bars, checks
 from lindae_jax.sweep import cluster, devices, extend, lock, store
 from lindae_jax.sweep.limits import free_memory, refuse_beyond, refuse_what_does_not_fit
 from lindae_jax.sweep.results import Results, Run
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import coordinates, member_bytes, row_dim, variables
+from lindae_jax.sweep.variables import coordinates, member_bytes, sizes, variables
 from lindae_jax.sweep.worker import Worker, overlapped
 
 if TYPE_CHECKING:
@@ -81,9 +81,8 @@ def _held(
         if not fresh:
             extend.rows_of(path, sweep)  # refused before anything is written, locks too
         with lock.gate(locks):
-            if not fresh and extend.rows_of(path, sweep) is not None:
-                _log.info("extending %s", path)
-                extend.extend(path, sweep, lock.holders(locks))
+            if not fresh and extend.extend(path, sweep, lambda: lock.holders(locks)):
+                _log.info("extended %s", path)
             stack.enter_context(lock.held(locks, share, takeover))
         yield
 
@@ -122,12 +121,11 @@ def _in_memory(sweep: Sweep, allow_large: bool) -> Results:
     size = member_bytes(sweep, len(rows))
     if not allow_large:
         refuse_beyond(sweep.num_members * size, free_memory(), "memory")
-    sizes = {row_dim(sweep): len(rows), "end": 1}
-    arrays = {}
-    for name, variable in variables(sweep).items():
-        before = tuple(sizes[dim] for dim in variable.before)
-        shape = (*before, *sweep.shape, *variable.after.values())
-        arrays[name] = np.full(shape, variable.fill, variable.dtype)
+    lengths = sizes(sweep, len(rows))
+    arrays = {
+        name: np.full(variable.shape(lengths, sweep.shape), variable.fill, variable.dtype)
+        for name, variable in variables(sweep).items()
+    }
     runs = [Run(0, len(rows), 0, 0)]
     return Results(sweep, arrays, store.chunk_of(sweep, size), runs, rows)
 
@@ -135,16 +133,10 @@ def _in_memory(sweep: Sweep, allow_large: bool) -> Results:
 def _dataset(xarray: Any, results: Results) -> "xarray.Dataset":
     sweep = results.sweep
     data = {
-        name: (
-            (*variable.before, *sweep.dims, *variable.after),
-            results.arrays[name],
-            variable.attrs,
-        )
+        name: (variable.dims(sweep), results.arrays[name], variable.attrs)
         for name, variable in results.variables.items()
     }
     along = {name: (c.dims, c.values, c.attrs) for name, c in coordinates(sweep).items()}
-    if sweep.model != "theory":
-        along["end"] = (("end",), results.rows[-1:], store.END)
     return xarray.Dataset(data, along, store.attributes(sweep))
 
 
@@ -170,30 +162,13 @@ def _xarray() -> Any:
     return xarray
 
 
-@contextlib.contextmanager
 def _bar(
     results: Results, progress: bool, share: tuple[int, int] = (0, 1), fresh: bool = True
-) -> Iterator[Any]:
-    """A bar of members, silent where standard error is no terminal; None if not wanted."""
-    if not progress:
-        yield None
-        return
-    try:
-        from tqdm import tqdm
-    except ImportError as error:
-        raise ImportError(
-            "the progress bar needs tqdm; install it with: pip install 'lindae_jax[sweep]'"
-        ) from error
+) -> Any:
+    """A bar of members."""
     units = list(results.units(share))
-    counts = not fresh and sys.stderr.isatty()
+    counts = progress and not fresh and sys.stderr.isatty()
     done = 0 if not counts else sum(results.num_done(unit.run, unit.chunk) for unit in units)
-    with tqdm(
-        total=sum(results.box(unit.chunk).size for unit in units),
-        initial=done,
-        desc="sweep",
-        unit=" members",
-        unit_scale=True,
-        disable=None,
-        leave=False,
-    ) as bar:
-        yield bar
+    total = sum(results.box(unit.chunk).size for unit in units)
+    options = {"total": total, "initial": done, "unit_scale": True}
+    return bars.bar(progress, "sweep", desc="sweep", unit=" members", **options)

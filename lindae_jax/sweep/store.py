@@ -23,7 +23,7 @@ from lindae_jax.sweep.durable import (
 )
 from lindae_jax.sweep.results import Results, Run
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import Coordinate, coordinates, row_dim, variables, versions
+from lindae_jax.sweep.variables import Coordinate, coordinates, row_dim, sizes, variables, versions
 
 # What a chunk holds at most: members, and bytes over all variables.
 _MEMBERS, _BYTES = 2**20, 2**28
@@ -32,9 +32,6 @@ _OPERATIONS = 60 * 50e9
 
 # Where the group's attributes have what is not for the eye.
 _STATE = "lindae_jax"
-
-# Of the coordinate of runs.
-END = {"units": "epochs", "symbol": "t", "long_name": "steps at the end of each run"}
 
 
 class Refused(ValueError):
@@ -91,24 +88,20 @@ def _write_new(path: Path, sweep: Sweep, chunk: tuple[int, ...]) -> None:
 
     group = zarr.open_group(DurableStore(path), mode="w-", zarr_format=3)
     rows = sweep.rows
+    lengths = sizes(sweep, len(rows))
     for name, variable in variables(sweep).items():
-        sizes = {row_dim(sweep): len(rows), "end": 1}
-        before = tuple(sizes[dim] for dim in variable.before)
-        after = tuple(variable.after.values())
         _create(
             group,
             name,
-            shape=(*before, *sweep.shape, *after),
-            chunks=(*before, *(max(1, n) for n in chunk), *after),
+            shape=variable.shape(lengths, sweep.shape),
+            chunks=variable.shape(lengths, chunk),
             dtype=variable.dtype,
             fill_value=variable.fill,
-            dimension_names=(*variable.before, *sweep.dims, *variable.after),
+            dimension_names=variable.dims(sweep),
             attributes=variable.attrs,
         )
     for name, coordinate in coordinates(sweep).items():
         _coordinate(group, name, coordinate)
-    if sweep.model != "theory":
-        _coordinate(group, "end", Coordinate(("end",), rows[-1:], END))
     state = {
         "configuration": config.configuration(sweep),
         "chunk": list(chunk),

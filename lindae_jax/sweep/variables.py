@@ -1,5 +1,7 @@
 """The arrays of a sweep's result: their axes, types, attributes."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,6 +20,14 @@ class Variable(NamedTuple):
     after: dict[str, int]
     dtype: str
     attrs: dict[str, Any]
+
+    def dims(self, sweep: Sweep) -> tuple[str, ...]:
+        """Names of its axes."""
+        return (*self.before, *sweep.dims, *self.after)
+
+    def shape(self, sizes: dict[str, int], grid: Sequence[int]) -> tuple[int, ...]:
+        """Lengths of its axes, for `sizes` of a sweep and so many members."""
+        return (*(sizes[dim] for dim in self.before), *grid, *self.after.values())
 
     @property
     def fill(self) -> float | int:
@@ -38,13 +48,18 @@ def row_dim(sweep: Sweep) -> str:
     return "t" if sweep.times is not None else "step"
 
 
+def sizes(sweep: Sweep, num_rows: int, num_runs: int = 1) -> dict[str, int]:
+    """Lengths of the axes that stand before those of the grid."""
+    return {row_dim(sweep): num_rows, "end": num_runs}
+
+
 def variables(sweep: Sweep) -> dict[str, Variable]:
     """What a sweep computes, `status` last: with it a chunk counts as done."""
     row = (row_dim(sweep),)
     found: dict[str, Variable] = {}
     for name in sweep.observe:
         kind = OBSERVABLES[name]
-        attrs = {"units": kind.units, "symbol": kind.symbol, "long_name": kind.words}
+        attrs = _attrs(kind)
         if name == "weights":
             found |= _weights(sweep, row, ("w1", "w2"), "at each save")
             continue
@@ -80,26 +95,31 @@ def _weights(
     }
 
 
+def _attrs(kind: Any) -> dict[str, Any]:
+    return {"units": kind.units, "symbol": kind.symbol, "long_name": kind.words}
+
+
 def coordinates(sweep: Sweep) -> dict[str, Coordinate]:
-    """What stands along the axes; the ends of runs are added by whoever counts them."""
+    """What stands along the axes of a result of one run."""
     found = {}
     for name, values in sweep.axes.items():
-        kind = KINDS[name]
-        attrs = {"units": kind.units, "symbol": kind.symbol, "long_name": kind.words}
-        found[name] = Coordinate(sweep.dims_of(name), values, attrs)
+        found[name] = Coordinate(sweep.dims_of(name), values, _attrs(KINDS[name]))
     row = row_dim(sweep)
     attrs = {"units": "epochs", "symbol": "t", "long_name": "steps of gradient descent"}
     if sweep.model == "theory":
         attrs["long_name"] = "time of the flow"
     found[row] = Coordinate((row,), sweep.rows, attrs)
+    if sweep.model != "theory":
+        attrs = {"units": "epochs", "symbol": "t", "long_name": "steps at the end of each run"}
+        found["end"] = Coordinate(("end",), sweep.rows[-1:], attrs)
     if sweep.directions is not None:
         chosen = np.array(sweep.directions, np.int64)
         attrs = {"units": "1", "symbol": "j", "long_name": "eigen-direction, 1 the largest"}
         found["direction"] = Coordinate(("direction",), chosen, attrs)
         eigenvalues = np.asarray(sweep.spectrum.eigenvalues, np.float64)  # type: ignore[union-attr]
-        kind = KINDS["eigenvalue"]
-        attrs = {"units": kind.units, "symbol": kind.symbol, "long_name": kind.words}
-        found["eigenvalue"] = Coordinate(("direction",), eigenvalues[chosen - 1], attrs)
+        found["eigenvalue"] = Coordinate(
+            ("direction",), eigenvalues[chosen - 1], _attrs(KINDS["eigenvalue"])
+        )
     return found
 
 
@@ -113,13 +133,10 @@ def versions() -> dict[str, str]:
 
 def member_bytes(sweep: Sweep, rows: int) -> int:
     """Bytes of a member's results over so many rows."""
-    total = 0
-    for variable in variables(sweep).values():
-        count = rows if variable.before[:1] == (row_dim(sweep),) else 1
-        total += (
-            count * np.dtype(variable.dtype).itemsize * int(np.prod([*variable.after.values()]))
-        )
-    return total
+    return sum(
+        math.prod(variable.shape(sizes(sweep, rows), ())) * np.dtype(variable.dtype).itemsize
+        for variable in variables(sweep).values()
+    )
 
 
 def bytes_text(number: float) -> str:

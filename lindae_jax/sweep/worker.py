@@ -121,7 +121,7 @@ class Computed:
             return
         part, arrays = self.last
         self.last = None
-        host = compute.fetch(arrays, part)
+        host = {name: self._fetched(name, x, part) for name, x in arrays.items()}
         if part == self.box:
             self.found = host
             return
@@ -131,6 +131,11 @@ class Computed:
         for name, values in host.items():
             before = (slice(None),) * len(self.results.variables[name].before)
             self.found[name][(*before, *inner)] = values
+
+    def _fetched(self, name: str, x: Any, part: Box) -> np.ndarray:
+        """A part on the host, without what was padded."""
+        before = (slice(None),) * len(self.results.variables[name].before)
+        return np.asarray(x)[(*before, *(slice(0, n) for n in part.shape))]
 
 
 def overlapped(worker: Worker, units: Iterator[Unit], bar: Any) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -131,11 +132,9 @@ def solve(
     list of jax.Array
         In the order of the names, (...).
     """
-    form, wanted = _no_decay, names
-    if decays(problem) if decaying is None else decaying:
-        # Compiling is most of what these forms cost: one program for all parts.
-        alike = balanced(w1, w2) if even is None else even
-        form, wanted = (_balanced_decay if alike else _any_decay), State._fields
+    form = pick(_FORMS, w1, w2, problem, decaying, even)
+    # With decay compiling is most of what they cost: one program for all parts.
+    wanted = names if form is _no_decay else State._fields
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
     arrays = (t, w1, w2, *fields)
     cut = layout.lay_out(arrays, _BLOCK, _BLOCK)
@@ -195,6 +194,26 @@ def _in_blocks_jvp(names, form, primals, tangents):
     )
 
 
+Form = TypeVar("Form")
+
+
+def pick(
+    forms: tuple[Form, Form, Form],
+    w1: jax.Array,
+    w2: jax.Array,
+    problem: Problem,
+    decaying: bool | None,
+    even: bool | None,
+) -> Form:
+    """That of three forms which is right for arrays: without decay, for even weights, any.
+
+    `decaying` and `even` are as in `solve`.
+    """
+    if not (decays(problem) if decaying is None else decaying):
+        return forms[0]
+    return forms[1] if (balanced(w1, w2) if even is None else even) else forms[2]
+
+
 def balanced(w1, w2) -> bool:
     """Whether all weights are known to be equal in size; no derivative is taken in them."""
     if checks.is_traced(w1) or checks.is_traced(w2):
@@ -247,6 +266,9 @@ def _any_decay(names, cut, *arrays):
         return flow_any_decay(t, w1, w2, Problem(*fields))
 
     return _everywhere(flow, names, cut, arrays)
+
+
+_FORMS = (_no_decay, _balanced_decay, _any_decay)
 
 
 def _everywhere(flow, names, cut, arrays):

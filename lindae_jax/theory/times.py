@@ -11,7 +11,7 @@ from lindae_jax.problem import Problem
 from lindae_jax.theory.decay import flow_with_decay, rest_time
 from lindae_jax.theory.fixed import stable_mapping
 from lindae_jax.theory.growth import log1p_ratio
-from lindae_jax.theory.solution import balanced, decays
+from lindae_jax.theory.solution import pick
 
 
 def time_to_mapping(target: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax.Array:
@@ -64,11 +64,8 @@ def passage(
     even: bool | None = None,
 ) -> jax.Array:
     """`time_to_mapping` of checked arrays; `decaying` and `even` as in `solution.solve`."""
-    core = _no_decay
-    if decays(problem) if decaying is None else decaying:
-        alike = balanced(w1, w2) if even is None else even
-        core = _balanced_decay if alike else _any_decay
-    return core(target, w1, w2, problem)
+    forms = (_no_decay, _balanced_decay, _any_decay)
+    return pick(forms, w1, w2, problem, decaying, even)(target, w1, w2, problem)
 
 
 @jax.jit

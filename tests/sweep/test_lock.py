@@ -29,7 +29,7 @@ def no_locks(monkeypatch):
 def test_the_same_share_is_refused_while_it_is_held(folder):
     for _ in range(2):
         with lock.held(folder, (0, 2)):
-            assert lock.holders(folder) == ["0-of-2"]
+            assert lock.holders(folder) == ["0/2"]
             with (
                 pytest.raises(Busy, match=r"at work on this store, share 0/2.*--process I/N"),
                 lock.held(folder, (0, 2)),
@@ -40,7 +40,7 @@ def test_the_same_share_is_refused_while_it_is_held(folder):
 
 def test_shares_of_one_number_stand_side_by_side(folder):
     with lock.held(folder, (0, 2)), lock.held(folder, (1, 2)):
-        assert lock.holders(folder) == ["0-of-2", "1-of-2"]
+        assert lock.holders(folder) == ["0/2", "1/2"]
 
 
 @pytest.mark.parametrize("other", [(0, 3), (2, 3), (0, 1)])
@@ -99,7 +99,7 @@ def test_a_killed_process_leaves_no_lock(folder):
         child.kill()
     assert child.returncode == -signal.SIGKILL
     with lock.held(folder, (0, 1)):
-        assert lock.holders(folder) == ["0-of-1"]
+        assert lock.holders(folder) == ["0/1"]
 
 
 def test_a_lock_that_cannot_be_made(folder):
@@ -115,7 +115,7 @@ def test_a_lock_that_cannot_be_made(folder):
 def test_without_locks_a_file_stands_for_them(folder):
     for _ in range(2):
         with lock.held(folder, (0, 2)), lock.held(folder, (1, 2)):
-            assert lock.holders(folder) == ["0-of-2", "1-of-2"]
+            assert lock.holders(folder) == ["0/2", "1/2"]
             with pytest.raises(Busy, match="no locks to tell"), lock.held(folder, (0, 2)):
                 pass
             with pytest.raises(Busy, match="share 0/2 of this store"), lock.held(folder, (0, 3)):
@@ -131,11 +131,11 @@ def test_without_locks_a_file_left_behind_is_taken_over(folder):
     with pytest.raises(Busy), lock.held(folder, (1, 3)):
         pass
     with lock.held(folder, (1, 3), takeover=True):
-        assert lock.holders(folder) == ["0-of-2", "1-of-3"]
+        assert lock.holders(folder) == ["0/2", "1/3"]
     with pytest.raises(Busy), lock.held(folder, (0, 2)):
         pass
     with lock.held(folder, (0, 2), takeover=True):
-        assert lock.holders(folder) == ["0-of-2"]
+        assert lock.holders(folder) == ["0/2"]
     assert lock.holders(folder) == []
 
 
