@@ -240,6 +240,7 @@ def sweep(
     import jax
 
     from lindae_jax.sweep import Busy, plan, toml
+    from lindae_jax.sweep.devices import default_share
     from lindae_jax.sweep.limits import refuse_what_does_not_fit
 
     with _errors(_MISTAKE, ValueError, label=str(config)):
@@ -263,6 +264,10 @@ def sweep(
             if store is not None and not allow_large:
                 refuse_what_does_not_fit(job, store)
             return 0
+        if share is None and scheduler is None:
+            share = default_share()
+            if share[1] > 1:
+                print(f"share {share[0]}/{share[1]} of the chunks, as counted by Slurm or JAX")
     failures = OSError, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError
     try:
         with (

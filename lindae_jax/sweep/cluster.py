@@ -26,11 +26,16 @@ def run(
     """
     from distributed import as_completed
 
+    results = store.open_for(path, sweep)
+    # A task of its own, for it may be large; with its worker lost, it is done again.
+    shared = client.submit(_same, sweep, pure=False)
     last: dict[int, Any] = {}
     for unit in units:
+        if not results.missing(unit):
+            continue
         last[unit.chunk] = client.submit(
             work,
-            *(sweep, str(path.absolute()), unit, chunk_size, last.get(unit.chunk)),
+            *(shared, str(path.absolute()), unit, chunk_size, last.get(unit.chunk)),
             pure=False,
             retries=2,
         )
@@ -38,6 +43,10 @@ def run(
         done = future.result()
         if bar is not None:
             bar.update(done)
+
+
+def _same(sweep: Sweep) -> Sweep:
+    return sweep
 
 
 def work(sweep: Sweep, path: str, unit: Unit, chunk_size: int | None, before: int | None) -> int:
@@ -48,4 +57,4 @@ def work(sweep: Sweep, path: str, unit: Unit, chunk_size: int | None, before: in
     computed = worker.compute(unit)
     if computed is not None:
         computed.write()
-    return (0 if computed is None else computed.box.size) + (before or 0)
+    return (0 if computed is None else computed.size) + (before or 0)

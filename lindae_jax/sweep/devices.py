@@ -37,7 +37,7 @@ def placement(devices: int | None) -> Callable[[Problem], Problem]:
         raise checks.mistake(
             f"devices must be at most {len(local)}, those of this process",
             devices,
-            "On a CPU, set jax_num_cpu_devices before the first array is made.",
+            "Ask for fewer; a CPU has as many as jax_num_cpu_devices said at the start.",
         )
     chosen = local[:devices]
     where: Any = chosen[0]
@@ -86,6 +86,12 @@ def default_share(environment: Mapping[str, str] = os.environ) -> tuple[int, int
         index = array[0] - int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
         step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
         index, count = index // step, array[1]
+        if index >= count:
+            raise checks.mistake(
+                "process must be told for a job array of Slurm with gaps in it",
+                f"its task {array[0]}, of {count} tasks",
+                "Number the array evenly, as in --array=0-7, or pass process (--process I/N).",
+            )
     # Not SLURM_NTASKS, which a batch script that starts one process has as well.
     task = _slurm(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
     if task is not None:

@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Box(NamedTuple):
     """A box of a grid."""
@@ -29,7 +31,11 @@ class Box(NamedTuple):
 
     def within(self, outer: "Box") -> "Box":
         """The same box, counted from where another one begins."""
-        return Box(*(tuple(x - o for x, o in zip(xs, outer.start, strict=True)) for xs in self))
+        return self.moved([-o for o in outer.start])
+
+    def moved(self, by: Sequence[int]) -> "Box":
+        """The box elsewhere."""
+        return Box(*(tuple(x + d for x, d in zip(xs, by, strict=True)) for xs in self))
 
 
 def chunk_shape(
@@ -82,6 +88,30 @@ def parts(box: Box, lengths: Sequence[int]) -> Iterator[Box]:
     for start in itertools.product(*starts):
         stop = (min(a + n, b) for a, n, b in zip(start, lengths, box.stop, strict=True))
         yield Box(start, tuple(stop))
+
+
+def boxes_of(mask: np.ndarray) -> Iterator[Box]:
+    """Boxes that hold exactly the members which a mask names, few where it is simple.
+
+    Stretches of the first axis along which the mask is the same, each cut along the other
+    axes likewise.
+    """
+    if mask.all():
+        yield Box((0,) * mask.ndim, mask.shape)
+    elif mask.any():
+        other = np.any(mask[1:] != mask[:-1], axis=tuple(range(1, mask.ndim)))
+        edges = [0, *(np.flatnonzero(other) + 1).tolist(), len(mask)]
+        for a, b in itertools.pairwise(edges):
+            for inner in boxes_of(mask[a]):
+                yield Box((a, *inner.start), (b, *inner.stop))
+
+
+def around(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds all of these."""
+    starts, stops = zip(*boxes, strict=True)
+    return Box(
+        tuple(map(min, zip(*starts, strict=True))), tuple(map(max, zip(*stops, strict=True)))
+    )
 
 
 def halved(lengths: Sequence[int]) -> tuple[int, ...] | None:

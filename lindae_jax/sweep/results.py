@@ -11,7 +11,7 @@ from lindae_jax.sweep import grid
 from lindae_jax.sweep.compute import Stretch
 from lindae_jax.sweep.grid import Box
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import row_dim, sizes, variables
+from lindae_jax.sweep.variables import row_dim, variables
 
 
 class Run(NamedTuple):
@@ -82,19 +82,11 @@ class Results:
         """The members of a chunk at the end of a run."""
         return np.asarray(self.arrays["status"][(run.last - 1, *self.box(chunk).slices)])
 
-    def missing(self, unit: Unit) -> Box | None:
-        """The box around the members of a unit that are not done; None if all are."""
+    def missing(self, unit: Unit) -> list[Box]:
+        """Boxes of the members of a unit that are not done."""
         box = self.box(unit.chunk)
         todo = self.status(unit.run, unit.chunk) == NOT_RUN
-        if todo.all():
-            return box
-        if not todo.any():
-            return None
-        axes = range(todo.ndim)
-        along = [np.flatnonzero(todo.any(tuple(a for a in axes if a != axis))) for axis in axes]
-        start = tuple(int(a + x[0]) for a, x in zip(box.start, along, strict=True))
-        stop = tuple(int(a + x[-1]) + 1 for a, x in zip(box.start, along, strict=True))
-        return Box(start, stop)
+        return [inner.moved(box.start) for inner in grid.boxes_of(todo)]
 
     def reached(self, run: Run, box: Box) -> Weights | None:
         """The weights of members at the end of the run before; None at the start."""
@@ -105,11 +97,10 @@ class Results:
         row = run.first - 1 if kept else run.number - 1
         return Weights(*(np.asarray(self.arrays[n][(row, *box.slices)]) for n in names))
 
-    def empty(self, run: Run, box: Box) -> dict[str, np.ndarray]:
-        """Arrays for the results of a box, to be filled part by part."""
-        lengths = sizes(self.sweep, run.last - run.first)
+    def read(self, run: Run, box: Box) -> dict[str, np.ndarray]:
+        """What there is of a box, to be filled part by part."""
         return {
-            name: np.empty(variable.shape(lengths, box.shape), variable.dtype)
+            name: np.array(self.arrays[name][(*self._before(variable.before, run), *box.slices)])
             for name, variable in self.variables.items()
         }
 

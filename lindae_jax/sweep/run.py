@@ -54,11 +54,16 @@ def run(
             overlapped(worker(results), results.units(), bar)
         return _dataset(xarray, results)
     path = checks.path("store", store_path)
+    if client is not None and not hasattr(client, "submit"):
+        remedy = "Pass distributed.Client(address)."
+        raise checks.mistake("client must be a client of dask's", checks.brief(client), remedy)
     if process is None:
         # Dask's workers do the whole, whatever counts the process that asks them.
         process = (0, 1) if client is not None else devices.default_share()
     share = devices.checked_share(process)
     fresh = _make(path, sweep, resume=resume, allow_large=allow_large)
+    if not fresh and not allow_large and extend.rows_of(path, sweep) is not None:
+        refuse_what_does_not_fit(sweep, path)
     with _held(path, sweep, share, fresh, takeover):
         results = store.open_for(path, sweep)
         if not fresh:

@@ -334,7 +334,11 @@ class Sweep:
                     "Pass a number or a list of numbers.",
                 )
         given |= {name: DEFAULTS[name] for name in names if name not in given}
-        axes = {name: parameter(name, values, self.dtype) for name, values in given.items()}
+        axes = {
+            name: np.asarray(parameter(name, values, self.dtype)) for name, values in given.items()
+        }
+        for array in axes.values():
+            array.flags.writeable = False  # they are this sweep's own
         if self.weights is not None and (axes["hidden"] != self.weights.w1.shape[0]).any():
             raise checks.mistake(
                 "axes.hidden must be that of weights",

@@ -10,6 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from lindae_jax import checks
@@ -27,8 +28,8 @@ from lindae_jax.sweep.variables import Coordinate, coordinates, row_dim, sizes, 
 
 # What a chunk holds at most: members, and bytes over all variables.
 _MEMBERS, _BYTES = 2**20, 2**28
-# Of networks as many as take a minute at so many operations a second.
-_OPERATIONS = 60 * 50e9
+# Of networks as many as take about a minute at so many operations a second, by device.
+_OPERATIONS = {"cpu": 60 * 50e9, "other": 60 * 10e12}
 
 # Where the group's attributes have what is not for the eye.
 _STATE = "lindae_jax"
@@ -45,8 +46,11 @@ def chunk_of(sweep: Sweep, member_bytes: int) -> tuple[int, ...]:
     if sweep.model == "matrices":
         assert sweep.num_steps is not None
         h, d = sweep.widest, sweep.num_directions
-        steps = max(1, sweep.num_steps)
-        most = max(1, min(most, int(_OPERATIONS / (min(8 * h * h * d, 6 * h * d * d) * steps))))
+        operations = min(8 * h * h * d, 6 * h * d * d) * max(1, sweep.num_steps)
+        local = jax.local_devices()
+        each = _OPERATIONS.get(local[0].platform, _OPERATIONS["other"])
+        # A network keeps one device busy, so that it takes as many to keep all of them.
+        most = max(1, min(most, len(local) * max(1, int(each / operations))))
         # Networks of a chunk have one width, for they are computed together.
         single = [dim in sweep.dims_of("hidden") for dim in sweep.dims]
     return grid.chunk_shape(sweep.shape, most, single)

@@ -65,6 +65,7 @@ def variables(sweep: Sweep) -> dict[str, Variable]:
             continue
         if name == "first_passage":
             attrs["long_name"] = f"first epoch at {sweep.fraction:g} of the fixed point"
+            attrs["comment"] = "infinite: not reached; NaN: nothing to reach, or not run"
         after = {}
         if kind.by_direction and sweep.directions is not None:
             after = {"direction": len(sweep.directions)}

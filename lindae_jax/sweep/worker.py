@@ -35,10 +35,15 @@ class Worker:
 
     def compute(self, unit: Unit, bar: Any = None) -> "Computed | None":
         """The members of a unit that are missing; None if none are."""
-        box = self.results.missing(unit)
-        if box is None:
+        boxes = self.results.missing(unit)
+        if not boxes:
             return None
-        computed = Computed(self.results, unit.run, box)
+        computed = Computed(self.results, unit.run, grid.around(boxes))
+        for box in boxes:
+            self._fill(computed, unit, box, bar)
+        return computed
+
+    def _fill(self, computed: "Computed", unit: Unit, box: Box, bar: Any) -> None:
         lengths = self._lengths(unit, box)
         todo = list(grid.parts(box, lengths))[::-1]
         while todo:
@@ -51,7 +56,6 @@ class Worker:
                 continue
             if bar is not None:
                 bar.update(part.size)
-        return computed
 
     def _lengths(self, unit: Unit, box: Box) -> tuple[int, ...]:
         if box == self.results.box(unit.chunk):
@@ -88,7 +92,7 @@ class Worker:
 
 
 class Computed:
-    """Members of a box that have been computed, on their way to the results.
+    """Members within a box that have been computed, on their way to the results.
 
     Those of the last part are still on the devices, from which `write` fetches them while
     the devices compute what comes next.
@@ -102,12 +106,14 @@ class Computed:
 
     def __init__(self, results: Results, run: Run, box: Box):
         self.results, self.run, self.box = results, run, box
+        self.size = 0
         self.found: dict[str, np.ndarray] | None = None
         self.last: tuple[Box, dict[str, Any]] | None = None
 
     def add(self, part: Box, arrays: dict[str, Any]) -> None:
         """Take a part that has been computed, and fetch the one before."""
         self._fetch()
+        self.size += part.size
         self.last = part, arrays
 
     def write(self) -> None:
@@ -126,7 +132,7 @@ class Computed:
             self.found = host
             return
         if self.found is None:
-            self.found = self.results.empty(self.run, self.box)
+            self.found = self.results.read(self.run, self.box)
         inner = part.within(self.box).slices
         for name, values in host.items():
             before = (slice(None),) * len(self.results.variables[name].before)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -52,6 +53,12 @@ def test_slurm_counts_the_processes(environment, share):
     assert devices.default_share(environment) == share
 
 
+def test_a_job_array_with_gaps_has_to_be_told(tmp_path):
+    gaps = {"SLURM_ARRAY_TASK_ID": "7", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_ARRAY_TASK_MIN": "3"}
+    with pytest.raises(ValueError, match=r"^process must be told .* its task 7, of 2 tasks"):
+        devices.default_share(gaps)
+
+
 def test_every_task_of_every_array_element_has_a_share_of_its_own():
     shares = {
         devices.default_share(
@@ -82,9 +89,11 @@ def test_memory_bounds_the_members_of_a_call():
 
 
 _PROGRAM = """
+import sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np
+import xarray
 from lindae_jax import Spectrum, Sweep
 from lindae_jax.sweep import compute, devices, members, observe, store
 from lindae_jax.sweep.grid import Box
@@ -100,19 +109,30 @@ pairs = Sweep(
     },
     40, init="small", save_every=20, observe=ALL,
 )
-results = [pairs.run(devices=n, progress=False) for n in (1, 2, 4, None)]
+results = [pairs.run(sys.argv[1] + f"/{n}", devices=n, progress=False) for n in (1, 2, 4)]
+results.append(pairs.run(progress=False))
 for other in results[1:]:
     for name in other.variables:
         np.testing.assert_array_equal(other[name], results[0][name], err_msg=name)
 
 x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
 networks = Sweep(
-    {"hidden": 8, "noise": np.linspace(0, 1, 50), "seed": range(9), "learning_rate": 0.1},
+    {"hidden": 8, "noise": np.linspace(0, 1, 11), "seed": range(9), "learning_rate": 0.1},
     2_000, model="matrices", spectrum=Spectrum.from_data(x), observe=["weights"],
 )
-one, four = (networks.run(devices=n, progress=False) for n in (1, 4))
-largest = np.abs(one.w1).max(("unit", "input"))
-assert (np.abs(one.w1 - four.w1) <= 5e4 * 2.0**-23 * largest).all()
+def near(one, other):
+    for name in ("w1", "w2"):
+        largest = np.abs(one[name]).max(("unit", "input"))
+        assert (np.abs(one[name] - other[name]) <= 5e4 * 2.0**-23 * largest).all()
+
+path = sys.argv[1] + "/networks{}"
+one = networks.run(path.format(1), devices=1, progress=False)
+for n in (2, 4):
+    near(one, networks.run(path.format(n), devices=n, progress=False))
+store._MEMBERS = 30
+networks.run(path.format(0), process=(0, 2), progress=False)
+assert (xarray.open_zarr(path.format(0)).status == 3).any()
+near(one, networks.run(path.format(0), process=(1, 2), progress=False))
 
 # No device waits for another: whatever is compiled while a sweep runs has no collective.
 texts = []
@@ -136,10 +156,9 @@ print("same", len(several))
 """
 
 
-def test_results_are_those_of_one_device_without_a_collective():
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _PROGRAM], capture_output=True, text=True
-    )
+def test_results_are_those_of_one_device_without_a_collective(tmp_path):
+    command = [sys.executable, "-W", "error", "-c", _PROGRAM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("same")
 
@@ -151,5 +170,5 @@ def test_dasks_workers_do_the_whole_even_where_slurm_counts_their_client(tmp_pat
     units = []
     monkeypatch.setattr(cluster, "run", lambda client, sweep, path, u, *rest: units.extend(u))
     axes = {"eigenvalue": np.linspace(0.1, 1, 10), "init_w1": 0.1, "init_w2": 0.1}
-    Sweep(axes, 5).run(tmp_path / "a.zarr", client=object(), progress=False)
+    Sweep(axes, 5).run(tmp_path / "a.zarr", client=SimpleNamespace(submit=None), progress=False)
     assert [unit.chunk for unit in units] == [0, 1, 2, 3, 4]

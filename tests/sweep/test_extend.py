@@ -1,6 +1,7 @@
 """More values and more steps in a store that is there."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -66,11 +67,32 @@ def test_more_values_and_more_steps_give_what_one_run_gives(
     np.testing.assert_array_equal(got.seed, range(3))
 
 
-def test_more_of_everything_at_once(tmp_path):
+@pytest.mark.parametrize("members", [8, 10_000])
+def test_more_of_everything_at_once_computes_only_what_is_new(
+    tmp_path, monkeypatch, members, counted
+):
+    monkeypatch.setattr(store, "_MEMBERS", members)
     path = tmp_path / "a.zarr"
     sweep_of().run(path, progress=False)
     larger = sweep_of(12, 5, 140)
-    assert_same_results(larger.run(path, progress=False), larger.run(progress=False))
+    counted.clear()
+    got = larger.run(path, progress=False)
+    # The new members, which are no box, to step 80; then all of them beyond.
+    assert sum(size * rows for size, rows in counted) == (12 * 3 * 5 - 6 * 3 * 2) * 5 + 180 * 3
+    assert_same_results(got, larger.run(progress=False))
+
+
+def test_a_store_grows_only_where_the_disk_has_room(tmp_path, monkeypatch):
+    path = tmp_path / "a.zarr"
+    sweep_of().run(path, progress=False)
+    files = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    used = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=4000))
+    sweep_of().run(path, progress=False)  # all is there already
+    with pytest.raises(ValueError, match=r"^the results must fit into free space in .* 4 kB; got"):
+        sweep_of(12, 5, 140).run(path, progress=False)
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == files
+    assert (sweep_of(12, 5, 140).run(path, progress=False, allow_large=True).status == 0).all()
 
 
 def test_logarithmic_saves_go_on_beyond_those_that_are_there(tmp_path):

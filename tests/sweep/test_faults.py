@@ -1,5 +1,6 @@
 """Sweeps that are killed, interrupted, starved of disk, damaged, or run twice at a time."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import xarray
 
+from lindae_jax import Spectrum
 from lindae_jax.simulate import NOT_RUN
 from lindae_jax.sweep import Busy, Sweep, results, store
 
@@ -411,19 +413,44 @@ def test_killed_where_there_are_no_locks(copy, whole, monkeypatch):
 MANY = {"axes": AXES | {"eigenvalue": np.geomspace(0.1, 3, 60).tolist()}}
 
 
-def test_worker_killed(tmp_path, monkeypatch):
+@contextlib.contextmanager
+def two_workers():
     from distributed import Client, LocalCluster
 
+    local = {"dashboard_address": None, "host": "127.0.0.1"}
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, **local) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def test_networks_on_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_MEMBERS", 2)
+    x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
+    sweep = Sweep(
+        {"hidden": 8, "noise": np.linspace(0, 1, 5), "seed": range(3), "learning_rate": 0.1},
+        *(2_000,),
+        model="matrices",
+        spectrum=Spectrum.from_data(x),
+        observe=["weights"],
+    )
+    with two_workers() as client:
+        sweep.run(tmp_path / "a.zarr", progress=False, client=client)
+        again = sweep.run(tmp_path / "a.zarr", progress=False, client=client)
+    whole = sweep.run(progress=False)
+    assert (again.status == 0).all()
+    for name in ("w1", "w2"):
+        largest = np.abs(whole[name]).max(("unit", "input"))
+        assert (np.abs(whole[name] - again[name]) <= 5e4 * 2.0**-23 * largest).all()
+
+
+def test_worker_killed(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_MEMBERS", 3)
     sweep = Sweep(**SWEEP | MANY)
     sweep.run(tmp_path / "whole.zarr", progress=False)
     path = tmp_path / "sweep.zarr"
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with two_workers() as client:
         pids = client.run(os.getpid)
         left = []
 

@@ -33,6 +33,30 @@ def test_a_chunk_is_a_run_of_neighbours_in_memory(shape, most):
         assert all(n == 1 for n in chunk[:last])
 
 
+@given(st.data(), shapes)
+def test_boxes_of_a_mask_hold_its_members_once(data, shape):
+    flags = data.draw(st.lists(st.booleans(), min_size=math.prod(shape), max_size=math.prod(shape)))
+    mask = np.array(flags, bool).reshape(shape)
+    seen = np.zeros(shape, int)
+    boxes = list(grid.boxes_of(mask))
+    for box in boxes:
+        assert box.size > 0
+        seen[box.slices] += 1
+    np.testing.assert_array_equal(seen, mask)
+    if boxes:
+        whole = grid.around(boxes)
+        there = np.argwhere(mask)
+        assert whole.start == tuple(there.min(0))
+        assert whole.stop == tuple(there.max(0) + 1)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=4))
+def test_what_lies_beyond_a_smaller_grid_takes_a_box_an_axis_at_most(lengths):
+    mask = np.ones([old + new for old, new in lengths], bool)
+    mask[tuple(slice(0, old) for old, _ in lengths)] = False
+    assert len(list(grid.boxes_of(mask))) <= len(lengths)
+
+
 @given(shapes, st.integers(1, 40))
 def test_parts_of_a_box_cover_it_once(shape, most):
     lengths = grid.chunk_shape(shape, most)

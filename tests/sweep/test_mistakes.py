@@ -755,7 +755,7 @@ def test_a_folder_is_no_sweep(tmp_path):
 
 # --- arguments of run -----------------------------------------------------------------
 
-DEVICES = "On a CPU, set jax_num_cpu_devices before the first array is made."
+DEVICES = "Ask for fewer; a CPU has as many as jax_num_cpu_devices said at the start."
 OTHER = "Name another path, or remove what is there."
 SHARE = "Pass (0, 4), or --process 0/4."
 
@@ -776,6 +776,9 @@ def running():
         yield row("process", x, must, shown(x), SHARE, store="new")
     for key, x in (("process", (0, 2)), ("client", "client")):
         yield row(key, x, "needs a store, in which processes meet", "store = None", "Name one.")
+    for x in (3, "localhost:8786"):
+        remedy = "Pass distributed.Client(address)."
+        yield row("client", x, "must be a client of dask's", shown(x), remedy, store="new")
     for x in (3, b"new", ["new"], 1.5):
         remedy = "Name a file or folder."
         yield row("store", x, "must be text or a pathlib.Path", repr(x), remedy)
