@@ -147,6 +147,50 @@ def reproduce(
     return 0
 
 
+def figure(
+    *,
+    which: Annotated[
+        str, Option("N|all", "Which of the paper's figures, 1 to 4, or all.", positional=True)
+    ],
+    data: Annotated[
+        str | None,
+        Option("NAME|FILE", "Data of a figure made from data, as of reproduce.", "the paper's"),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        Option("DIR", "Folder of their files, as of reproduce.", "fetched from OpenML"),
+    ] = None,
+    samples: Annotated[
+        int | None, Option("N", "The first so many samples.", "as many as the paper's")
+    ] = None,
+    quick: Annotated[bool, Option(None, "Coarser curves and shorter runs, for a look.")] = False,
+    float64: Annotated[bool, Option(None, "Compute in float64, not float32.")] = False,
+    out: Annotated[Path, Option("DIR", "Folder of the results.")] = Path("lindae-figures"),
+) -> int:
+    """Draw a figure of the paper, from numbers computed anew.
+
+    Written: the picture as PNG and SVG, and JSON of every number in it, with a caption.
+    """
+    import jax
+
+    if float64:
+        jax.config.update("jax_enable_x64", True)
+    from lindae_jax import figures
+
+    with _errors(_MISTAKE, ValueError, OSError, ImportError):
+        jobs = figures.prepare(which, out, data=data, root=root, num_samples=samples, quick=quick)
+    failures = FloatingPointError, MemoryError, jax.errors.JaxRuntimeError
+    for job in jobs:
+        with _errors(_FAILURE, *failures):
+            page = figures.compute(job)
+        with _errors(_FAILURE, ValueError, OSError):
+            files = figures.save(page, out)
+        heading = f"{page['title']} ({page['seconds']['numbers']:.1f} seconds)"
+        print("\n".join([heading, "", textwrap.fill(page["caption"], 80), ""]))
+        print("\n".join([*map(str, files), ""]), flush=True)
+    return 0
+
+
 def bench(
     *,
     quick: Annotated[bool, Option(None, "Smaller sizes and short runs, for a first look.")] = False,
@@ -335,6 +379,7 @@ def _use_all_cores(jax: Any, number: int | None = None) -> None:
 
 _COMMANDS: dict[str, Callable[..., int]] = {
     "reproduce": reproduce,
+    "figure": figure,
     "sweep": sweep,
     "bench": bench,
 }

@@ -50,11 +50,14 @@ _CROSS: dict[str, Any] = {
     "markersize": 4.5,
     "markeredgewidth": 1.0,
 }
+# How far the lightest shade goes towards white, and what the darkest leaves of a colour.
+_LIGHTEST_SHADE, _DARKEST_SHADE = 0.5, 0.35
 _TIE: dict[str, Any] = {"color": "0.8", "linewidth": 0.6, "zorder": 0}
 # Its lightness only grows, for colour-blind readers and on a photocopy too.
 _MAP = "viridis"
 # Beyond this the map is too light for a thin line on white.
 _LIGHTEST_LINE = 0.75
+_RELIEF = 1.0, 0.68
 _MISSING: dict[str, Any] = {
     "facecolor": "0.92",
     "edgecolor": "0.55",
@@ -134,8 +137,56 @@ def two_panels(
     return figure
 
 
+def grid(
+    rows: int, columns: int, height: float, **options: Any
+) -> "tuple[Figure, np.ndarray[Any, Any]]":
+    """A figure of the width of a page with its axes, (rows, columns).
+
+    Parameters
+    ----------
+    rows, columns : int
+    height : float
+        Of the figure, in inches.
+    **options
+        As of matplotlib's `subplots`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.75, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def shades(style: Style, num: int) -> list[Style]:
+    """Styles from a light to a dark shade of a colour, solid.
+
+    Parameters
+    ----------
+    style : Style
+    num : int
+        How many.
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    base = np.array(to_rgb(style.colour))
+    # Each channel falls along the way, so that the order survives a photocopy.
+    ends = base + _LIGHTEST_SHADE * (1 - base), base * _DARKEST_SHADE
+    along = np.linspace(0, 1, num)[:, None]
+    colours = np.where(
+        along < 0.5,
+        ends[0] + 2 * along * (base - ends[0]),
+        base + (2 * along - 1) * (ends[1] - base),
+    )
+    return [Style(to_hex(colour), "solid") for colour in colours]
+
+
 def dynamics(
-    ax: "Axes", steps: np.ndarray, predicted: np.ndarray, measured: np.ndarray, style: Style
+    ax: "Axes",
+    steps: np.ndarray,
+    predicted: np.ndarray,
+    measured: np.ndarray,
+    style: Style,
+    *,
+    spacing: float = 0.08,
 ) -> None:
     """Lines of the predicted curves, crosses on the measured ones.
 
@@ -149,11 +200,14 @@ def dynamics(
         One column per curve. Points that are not finite are left out.
     style : Style
         Shared by all the curves.
+    spacing : float
+        Of the crosses, as a part of the axes.
     """
     (low, high), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     for line, points in zip(predicted.T, measured.T, strict=True):
         ax.plot(steps, line, color=style.colour, linestyle=style.dashes, linewidth=1.3)
-        drawn = spaced((steps - low) / (high - low), (points - bottom) / (top - bottom))
+        place = (steps - low) / (high - low), (points - bottom) / (top - bottom)
+        drawn = spaced(*place, column=spacing, height=spacing)
         ax.plot(steps[drawn], points[drawn], color=style.colour, **_CROSS)
 
 
@@ -263,7 +317,6 @@ def legend(figure: "Figure", entries: dict[str, Style], caption: str) -> None:
     entries : dict
         Text -> style of its curves.
     caption : str
-        One line.
     """
     from matplotlib.lines import Line2D
 
@@ -271,14 +324,28 @@ def legend(figure: "Figure", entries: dict[str, Style], caption: str) -> None:
         Line2D([], [], color=style.colour, linestyle=style.dashes, linewidth=1.3, label=text)
         for text, style in entries.items()
     ]
-    figure.legend(
-        handles=lines,
+    legend_row(figure, lines, caption)
+
+
+def legend_row(figure: "Figure", handles: Sequence[Any], caption: str) -> None:
+    """A row below the axes with labels of its own, under a caption.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    handles : sequence of matplotlib artists
+        With labels.
+    caption : str
+    """
+    row = figure.legend(
+        handles=handles,
         loc="outside lower center",
-        ncols=len(lines),
+        ncols=len(handles),
         fontsize=10,
         title=caption,
         title_fontsize=10,
     )
+    row.get_title().set_multialignment("center")
 
 
 def curves(
@@ -414,6 +481,41 @@ def heat_map(
     drawn = lines is not None and _contour(ax, centres, logs, lines, at)
     _cell_legend(ax, contour_label if drawn else None, missing if masked.mask.any() else None)
     return _colour_bar(ax, mesh, label)
+
+
+def relief(ax: "Axes", x: ArrayLike, y: ArrayLike, z: ArrayLike, levels: ArrayLike) -> None:
+    """A surface as bands of grey, white at the bottom, light enough to be drawn upon.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    x, y : array_like, (n,), (m,)
+    z : array_like, (m, n)
+    levels : array_like, (L,)
+        Where one band ends and the next begins, ascending.
+    """
+    at = _numbers("levels", levels)
+    greys = np.linspace(*_RELIEF, len(at) + 1)
+    look: dict[str, Any] = {"levels": at, "extend": "both"}
+    ax.contourf(x, y, z, colors=[str(grey) for grey in greys], **look)
+    ax.contour(x, y, z, levels=at, colors="0.5", linewidths=0.4, linestyles="solid")
+
+
+def descents(ax: "Axes", x: np.ndarray, y: np.ndarray, style: Style, width: float = 1.0) -> None:
+    """Paths over a surface, a dot where each begins.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    x, y : array, (S, C)
+        One column per path.
+    style : Style
+    width : float
+        Of the lines.
+    """
+    look: dict[str, Any] = {"color": style.colour, "zorder": 3}
+    ax.plot(x, y, linestyle=style.dashes, linewidth=width, **look)
+    ax.plot(x[0], y[0], linestyle="none", marker="o", markersize=3.5, **look)
 
 
 def _numbers(name: str, x: ArrayLike) -> np.ndarray:

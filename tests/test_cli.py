@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray
 
-from lindae_jax import Spectrum, Sweep, cli, reproduce
+from lindae_jax import Spectrum, Sweep, cli, figures, reproduce
 from lindae_jax.sweep import lock
 
 QUICK = ["reproduce", "--steps", "30", "--hidden", "8"]
@@ -195,6 +195,96 @@ def test_a_fault_of_the_program_is_not_dressed_as_a_mistake(monkeypatch):
     monkeypatch.setattr("lindae_jax.reproduce.training.simulate_matrices", faulty)
     with pytest.raises(ValueError, match="a fault"):
         cli.main(QUICK)
+
+
+# --- lindae figure --------------------------------------------------------------
+
+FIGURE_OPTIONS = "--data NAME|FILE --root DIR --samples N --quick --float64 --out DIR"
+
+
+def test_help_of_figure_shows_every_option_and_every_figure(capsys):
+    text = help_text(capsys, "figure")
+    for option in re.findall(r"--[\w-]+(?: [A-Z]\S*)?", FIGURE_OPTIONS):
+        assert option in text
+    assert "(default: lindae-figures)" in text
+    assert "None" not in text
+    given = {name.replace("_", "-") for name in inspect.signature(cli.figure).parameters}
+    assert given - {"which"} == set(re.findall(r"--([\w-]+)", FIGURE_OPTIONS))
+    numbers = [int(which) for which in figures.FIGURES if which.isdigit()]
+    assert f"{min(numbers)} to {max(numbers)}, or all" in text
+
+
+def test_a_figure_is_written_with_its_title_and_caption(capsys, tmp_path):
+    assert cli.main(["figure", "3", "--quick", "--out", "here/there"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    folder = Path("here/there")
+    content = json.loads((folder / "figure3.json").read_text())
+    assert out.startswith(f"{content['title']} (")
+    assert " ".join(content["caption"].split()) in " ".join(out.split())
+    files = [folder / f"figure3.{kind}" for kind in ("png", "svg", "json")]
+    assert out.endswith("\n".join([*map(str, files), "\n"]))
+    assert sorted(folder.iterdir()) == sorted(files)
+
+
+def test_options_reach_the_figures(monkeypatch, tmp_path):
+    got = []
+
+    def prepare(which, out, **options):
+        got.append((which, out, options))
+        return ()
+
+    monkeypatch.setattr("lindae_jax.figures.prepare", prepare)
+    line = "figure all --data x --root r --samples 3 --quick --out o"
+    assert cli.main(line.split()) == 0
+    assert cli.main(["figure", "1"]) == 0
+    options = {"data": "x", "root": Path("r"), "num_samples": 3, "quick": True}
+    none = {"data": None, "root": None, "num_samples": None, "quick": False}
+    assert got == [("all", Path("o"), options), ("1", Path("lindae-figures"), none)]
+
+
+OF_FIGURE = {
+    "": "Missing from lindae figure: N|all. Try --help.",
+    "x": "the figure must be 1, 2, ",
+    "1 2": "Unrecognized options: 2. Try --help.",
+    "1 --data mnist": "--data is for figures made from data, not for figure 1; got mnist. Leave it",
+    "1 --samples 3": "--samples is for figures made from data, not for figure 1; got 3. Leave it",
+    "1 --samples x": "--samples: it must be a whole number, not 'x'. Try --help.",
+    "1 --root .": "--root is for figures made from data, not for figure 1; got .. Leave it out.",
+    "1 --out file": "--out must be a folder one can write; got file (File exists). Name another",
+    "all --out file/below": "--out must be a folder one can write; got file/below (",
+}
+
+
+@pytest.mark.parametrize(("line", "message"), OF_FIGURE.items(), ids=list(OF_FIGURE))
+def test_a_wrong_figure_is_one_line_and_code_2(line, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("lindae_jax.figures.compute", lambda _: pytest.fail("computed"))
+    (tmp_path / "file").touch()
+    assert cli.main(["figure", *line.split()]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert one_line(captured).startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failed_write_of_a_figure_is_one_line_and_code_1(capsys, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lindae_jax.files.write", full)
+    assert cli.main(["figure", "3", "--quick"]) == 1
+    assert "No space left on device" in one_line(capsys.readouterr())
+    assert not any(tmp_path.iterdir())
+
+
+def test_interrupting_a_figure_ends_with_one_line_and_code_130(capsys, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lindae_jax.figures.compute", interrupted)
+    assert cli.main(["figure", "1"]) == 130
+    assert capsys.readouterr().err == "lindae: interrupted; nothing was written\n"
+    assert not any(tmp_path.iterdir())
 
 
 # --- lindae sweep ---------------------------------------------------------------

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 from lindae_jax import plot
@@ -85,6 +85,72 @@ def test_lines_are_the_prediction_and_crosses_are_measured_points(rng):
         x, y = crosses[j].get_data()
         np.testing.assert_array_equal(y, measured[x, j])
     assert {line.get_color() for line in ax.lines} == {plot.GREEN.colour}
+
+
+def test_crosses_stand_as_far_apart_as_asked():
+    steps, y = np.arange(129), np.full((129, 1), 0.5)
+    for spacing in (0.125, 0.25):
+        ax = panel()
+        ax.set_xlim(0, 128)
+        plot.dynamics(ax, steps, y, y, plot.BLUE, spacing=spacing)
+        np.testing.assert_array_equal(ax.lines[1].get_xdata(), np.arange(0, 129, 128 * spacing))
+
+
+@pytest.mark.parametrize("style", [plot.BLUE, plot.ORANGE, plot.GREEN])
+@pytest.mark.parametrize("num", [1, 2, 10])
+def test_shades_darken_on_a_photocopy_too(style, num):
+    shades = plot.shades(style, num)
+    assert len(shades) == num
+    assert {shade.dashes for shade in shades} == {"solid"}
+    colours = np.array([to_rgb(shade.colour) for shade in shades])
+    # Luminance of the ITU for screens, as greyscale pictures have it.
+    assert (np.diff(colours @ [0.299, 0.587, 0.114]) < 0).all()
+    # The lightest is still seen on white.
+    assert colours.min(axis=1).max() < 0.75
+
+
+def test_the_middle_shade_is_the_colour_itself():
+    assert to_rgb(plot.shades(plot.GREEN, 3)[1].colour) == to_rgb(plot.GREEN.colour)
+
+
+def test_a_grid_has_the_width_of_a_page():
+    figure, panels = plot.grid(2, 3, 5.0, sharex=True)
+    assert figure.get_size_inches().tolist() == [6.75, 5.0]
+    assert panels.shape == (2, 3)
+    assert plot.grid(1, 1, 3.0)[1].shape == (1, 1)
+    panels[0, 0].set_xlim(3, 4)
+    assert panels[1, 2].get_xlim() == (3, 4)
+
+
+def test_a_relief_is_lightest_at_the_bottom_and_light_everywhere():
+    figure, ((ax,),) = plot.grid(1, 1, 4.0)
+    x, y = np.linspace(-1, 1, 41), np.linspace(-2, 2, 31)
+    ax.axis("off")
+    plot.relief(ax, x, y, x**2 + y[:, None] ** 2, [0.1, 0.5, 2.0])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    pixels = np.asarray(canvas.buffer_rgba())[..., :3] / 255
+    height = len(pixels)
+
+    def grey(x, y):
+        column, row = ax.transData.transform((x, y))
+        return pixels[int(height - row), int(column)]
+
+    bands = np.array([grey(0, 0), grey(0.45, 0), grey(0, 1), grey(0.9, 1.8)])
+    assert (np.diff(bands, axis=0) < 0).all()
+    assert (bands[0] == 1).all()
+    assert bands.min() > 0.6
+
+
+def test_descents_begin_at_their_dots(rng):
+    x, y = rng.normal(size=(2, 20, 3))
+    _, ((ax,),) = plot.grid(1, 1, 4.0)
+    plot.descents(ax, x, y, plot.ORANGE, 2.0)
+    *paths, dots = ax.lines
+    for path, column in zip(paths, np.stack([x, y], -1).swapaxes(0, 1), strict=True):
+        np.testing.assert_array_equal(path.get_xydata(), column)
+        assert (path.get_linestyle(), path.get_linewidth()) == ("--", 2.0)
+    np.testing.assert_array_equal(dots.get_xydata(), np.c_[x[0], y[0]])
 
 
 def test_styles_differ_in_more_than_colour():

@@ -1,17 +1,15 @@
 """What the main job found: its curves, its figure, its numbers."""
 
 import dataclasses
-import importlib.metadata
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from lindae_jax import files, plot
+from lindae_jax import files, plot, record
 from lindae_jax.reproduce.settings import Settings
 
 NETWORKS = ("AE", "WDAE", "DAE")
@@ -185,42 +183,26 @@ def as_json(result: Reproduction) -> dict[str, Any]:
             "name": name,
             "noise": settings.noise if name == "DAE" else 0.0,
             "decay": settings.decay if name == "WDAE" else 0.0,
-            "fixed_point": _plain(result.fixed_point[k, columns]),
-            "reached": _plain(result.reached[k, columns]),
-            "half_time": _plain(result.half_time[k, columns]),
-            "half_time_reached": _plain(result.half_time_reached[k, columns]),
-            "worst_difference": _plain(result.worst_difference[k, columns]),
-            "theory": _plain(result.theory[:, k, columns].T),
-            "training": _plain(result.training[:, k, columns].T),
+            "fixed_point": result.fixed_point[k, columns],
+            "reached": result.reached[k, columns],
+            "half_time": result.half_time[k, columns],
+            "half_time_reached": result.half_time_reached[k, columns],
+            "worst_difference": result.worst_difference[k, columns],
+            "theory": result.theory[:, k, columns].T,
+            "training": result.training[:, k, columns].T,
         }
         for k, name in enumerate(NETWORKS)
     ]
-    return {
+    content = {
         "settings": dataclasses.asdict(settings),
         "notes": list(result.notes),
         "seconds": result.seconds,
-        "versions": _versions(),
+        "versions": record.versions(),
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         "directions": list(settings.directions),
-        "eigenvalue": _plain(result.eigenvalue[columns]),
-        "start": _plain(result.start[columns]),
-        "epochs": result.epochs.tolist(),
+        "eigenvalue": result.eigenvalue[columns],
+        "start": result.start[columns],
+        "epochs": result.epochs,
         "networks": networks,
     }
-
-
-def _plain(x: np.ndarray) -> Any:
-    if x.ndim:
-        return [_plain(row) for row in x]
-    # By way of its text a float32 keeps its own few digits.
-    return float(str(x)) if np.isfinite(x) else None
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in ("lindae_jax", "jax", "jaxlib", "numpy", "matplotlib"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return record.plain(content)

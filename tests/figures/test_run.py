@@ -1,0 +1,180 @@
+"""From a name to files: written together or not at all, drawn from what they hold."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from drawings import collisions
+from matplotlib.figure import Figure
+
+from lindae_jax import figures, plot
+from lindae_jax.figures import run
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Two figures that cost nothing, the second of them made from data."""
+
+    class Plain:
+        TITLE = "Figure A"
+
+        @staticmethod
+        def numbers(*, quick=False):
+            return {"x": np.float32([0.1, np.inf, 3]), "quick": quick}
+
+        @staticmethod
+        def draw(numbers):
+            figure = Figure()
+            figure.subplots().plot(numbers["x"])
+            return figure
+
+        @staticmethod
+        def caption(numbers):
+            return f"{len(numbers['x'])} points"
+
+    class Sampled(Plain):
+        @staticmethod
+        def numbers(*, quick=False, data="digits", root=None, num_samples=None):
+            return {"x": np.zeros(num_samples or 2), "data": data}
+
+        @staticmethod
+        def check(*, quick, data="digits", root=None, num_samples=None):
+            if data not in ("digits", "mnist"):
+                raise ValueError("data must be digits or mnist")
+
+    made = {"a": Plain, "b": Sampled}
+    monkeypatch.setattr(run, "FIGURES", {"1": "a", "own": "b"})
+    monkeypatch.setattr(run, "_module", made.__getitem__)
+    return made
+
+
+# --- every figure -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", figures.FIGURES)
+def test_a_figure_is_drawn_from_the_numbers_in_its_json(which, tmp_path):
+    name = figures.FIGURES[which]
+    files = figures.make(which, tmp_path / "new" / "out", quick=True)
+    assert [path.name for path in files] == [f"{name}.{kind}" for kind in ("png", "svg", "json")]
+    assert sorted(files[0].parent.iterdir()) == sorted(files)
+    page = json.loads(files[2].read_text())
+    with plot.settings():
+        assert collisions(figures.draw(page)) == []
+        drawn = figures.draw(page)
+        for path, kind in zip(files, ("png", "svg"), strict=False):
+            assert plot.image(drawn, kind) == path.read_bytes()
+    assert page["name"] == name
+    assert page["settings"]["quick"] is True
+    assert page["settings"]["dtype"] == "float32"
+    assert page["versions"]["jax"] == jax.__version__
+    assert page["seconds"].keys() == {"numbers", "picture"}
+    module = importlib.import_module(f"lindae_jax.figures.{name}")
+    assert page["title"] == module.TITLE
+    # Captions are made from numbers, too.
+    assert len(page["caption"]) > 200
+    assert "nan" not in page["caption"]
+    assert "Unlike the paper" in page["caption"]
+
+
+# --- the frame --------------------------------------------------------------------
+
+
+def test_all_are_made_in_their_order(small, tmp_path):
+    files = figures.make("all", tmp_path)
+    assert [path.name for path in files] == [
+        f"{name}.{kind}" for name in "ab" for kind in ("png", "svg", "json")
+    ]
+
+
+def test_options_go_to_the_figures_that_have_them(small, tmp_path):
+    jobs = figures.prepare("all", tmp_path, data="mnist", num_samples=3, quick=True)
+    assert jobs == (
+        ("a", {"quick": True}),
+        ("b", {"quick": True, "data": "mnist", "num_samples": 3}),
+    )
+    page = figures.compute(jobs[1])
+    expected = {"quick": True, "data": "mnist", "root": None, "num_samples": 3}
+    assert page["settings"] == {**expected, "dtype": "float32"}
+    assert page["numbers"] == {"x": [0, 0, 0], "data": "mnist"}
+
+
+def test_what_is_not_finite_is_null_and_still_drawn(small, tmp_path):
+    _, _, path = figures.make(1, tmp_path)
+    page = json.loads(path.read_text())
+    assert page["numbers"] == {"x": [0.1, None, 3], "quick": False}
+    (line,) = figures.draw(page).axes[0].lines
+    np.testing.assert_array_equal(line.get_ydata(), [0.1, np.nan, 3])
+
+
+@pytest.mark.parametrize(
+    ("which", "options", "message"),
+    [
+        ("2", {}, r"the figure must be 1, own or all; got '2'\. Name one"),
+        ("", {}, "the figure must be 1, own or all; got ''"),
+        (None, {}, "the figure must be 1, own or all; got None"),
+        ("a", {}, "the figure must be 1, own or all; got 'a'"),
+        ("1", {"data": "mnist"}, "data is for figures made from data, not for figure 1; got mnist"),
+        ("1", {"root": Path("x")}, "root is for .*; got x. Leave it out"),
+        ("1", {"num_samples": 3}, "num_samples is for .*, not for figure 1; got 3. Leave it out"),
+        ("own", {"data": "none"}, "data must be digits or mnist"),
+        ("all", {"data": "none"}, "data must be digits or mnist"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_computed(small, tmp_path, which, options, message):
+    small["a"].numbers = staticmethod(lambda *, quick: pytest.fail("computed"))
+    with pytest.raises(ValueError, match=message):
+        figures.make(which, tmp_path / "out", **options)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "n" * 300, None])
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_computed(small, tmp_path, out):
+    (tmp_path / "file").touch()
+    small["a"].numbers = staticmethod(lambda *, quick: pytest.fail("computed"))
+    with pytest.raises(ValueError, match=r"out must be (a folder|text or)"):
+        figures.make("1", out and tmp_path / out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_without_matplotlib_the_extra_is_named(small, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
+    with pytest.raises(ImportError, match=r"lindae_jax\[plot\]"):
+        figures.make("1", tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("good", [0, 1, 2])
+def test_a_failure_while_writing_leaves_nothing(small, tmp_path, monkeypatch, good):
+    write, written = Path.write_bytes, []
+
+    def full(path, content):
+        if len(written) == good:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        figures.make("1", tmp_path / "new" / "out")
+    assert len(written) == good
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_failure_while_drawing_leaves_nothing(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("lindae_jax.plot.image", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        figures.make("1", tmp_path / "out")
+    assert not any(tmp_path.iterdir())
+
+
+def test_earlier_figures_are_replaced_and_nothing_else(small, tmp_path):
+    (tmp_path / "mine.txt").write_text("keep")
+    (tmp_path / "a.json").write_text("old")
+    figures.make("1", tmp_path)
+    assert (tmp_path / "mine.txt").read_text() == "keep"
+    assert json.loads((tmp_path / "a.json").read_text())["caption"] == "3 points"
+    assert len(list(tmp_path.iterdir())) == 4
