@@ -10,7 +10,9 @@ from lindae_jax.simulate import (
     Trajectory,
     raise_on_divergence,
     simulate_matrices,
+    simulate_networks,
     simulate_pairs,
+    simulate_sampled,
     status_message,
 )
 from lindae_jax.spectrum import Spectrum
@@ -32,7 +34,9 @@ __all__ = [
     "Trajectory",
     "raise_on_divergence",
     "simulate_matrices",
+    "simulate_networks",
     "simulate_pairs",
+    "simulate_sampled",
     "status_message",
     # modules
     "curvature",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from lindae_jax import (
@@ -31,6 +32,7 @@ from lindae_jax import (
     noise,
     raise_on_divergence,
     simulate_matrices,
+    simulate_networks,
     simulate_pairs,
     status_message,
     theory,
@@ -71,6 +73,7 @@ SPECTRUM = Spectrum(np.ones(3), np.eye(3))
 RAW_KEY = np.zeros(2, np.uint32)
 WEIGHTS = {"w1": 0.1, "w2": 0.2, "problem": PAIR}
 MATRICES = {"w1": W1, "w2": W2, "problem": NETWORK}
+TRAINED = {"w1": W1, "w2": W2, "x": np.ones((4, 3))}
 DRAW = {"key": RAW_KEY, "shape": (2,)}
 RUN = {"out": "out", "progress": False}
 
@@ -112,6 +115,11 @@ CALLS = {
     "losses.matrix_loss": (losses.matrix_loss, MATRICES),
     "simulate_pairs": (simulate_pairs, {**WEIGHTS, "num_steps": 5}),
     "simulate_matrices": (simulate_matrices, {**MATRICES, "num_steps": 5}),
+    "simulate_networks": (simulate_networks, {"seed": 0, **TRAINED, "num_epochs": 5}),
+    "identity_mapping": (
+        simulate_module.identity_mapping,
+        {**TRAINED, "spectrum": SPECTRUM, "directions": (0,)},
+    ),
     "status_message": (status_message, {}),
     "raise_on_divergence": (raise_on_divergence, {}),
     "curvature.pair_hessian": (curvature.pair_hessian, WEIGHTS),
@@ -408,6 +416,99 @@ def compensation():
         yield Row(function, {"carry": x, **pair}, "carry must be a pair of arrays", repr(x), remedy)
     must = "carry of w1 must be real numbers, float32 or float64 (or integers)"
     yield Row(function, {"carry": ("x", 0.0), **pair}, must, "str", "jnp.float32).")
+
+
+def trained():
+    """Networks on the samples themselves."""
+    function, both = "simulate_networks", ("simulate_networks", "identity_mapping")
+    for name in both:
+        for argument in ("w1", "w2", "x"):
+            yield from numbers(name, argument)
+        must = "w1 and w2 must be matrices (..., H, D) and (..., D, H), D = {} as in x"
+        columns = "One column of w1 and one row of w2 for each component of the data."
+        three, two = ({"remedy": columns, "what": must.format(n)} for n in (3, 2))
+        yield unfit(name, "w1 (3, 2), w2 (3, 2)", w1=(3, 2), **three)
+        yield unfit(name, "w1 (2, 3), w2 (2, 2)", w2=(2, 2), **three)
+        yield unfit(name, "w1 (3,), w2 (3, 2)", w1=3, **three)
+        yield unfit(name, "w1 (2, 3), w2 (3, 2)", x=(4, 2), **two)
+        yield unfit(name, "w1 (4,), w2 (5,)", w1=(4, 2, 3), w2=(5, 3, 2))
+        must = "x must be 2-D, one sample per row"
+        remedy = "Reshape it to (num_samples, num_features)."
+        yield unfit(name, "shape (3,)", remedy, must, x=3)
+        must, remedy = "x must have at least one row and one column", "Check how it was selected."
+        yield unfit(name, "shape (0, 3)", remedy, must, x=(0, 3))
+        must = "activation must be one of relu, tanh, identity"
+        for x in ("gelu", None, ["relu"]):
+            yield Row(name, {"activation": x}, must, repr(x), NAME_ONE)
+    yield from seeds(function)
+    for argument, rule in (("noise", NON_NEGATIVE), ("decay", NON_NEGATIVE)):
+        yield from values(function, argument, rule)
+        yield from numbers(function, argument)
+    yield from values(function, "learning_rate", POSITIVE)
+    finite, check = "must be finite", "Check for NaN, or for a value beyond the range of the dtype."
+    yield Row(function, {"x": np.full((4, 3), NAN)}, f"x {finite}", "nan at index (0, 0)", check)
+    yield unfit(function, "noise (2,), decay (3,)", noise=2, decay=3)
+    yield unfit(function, "w1 (3,), noise (2,)", w1=(3, 2, 3), noise=2)
+    bad = {"seed": np.arange(2), "learning_rate": np.ones(3)}
+    got = "seed (2,), learning_rate (3,)"
+    yield Row(function, bad, "shapes must broadcast together", got, FITTING)
+    yield from optimisers(function)
+    yield from counts(function, "num_epochs", 0)
+    yield from counts(function, "first_epoch", 0)
+    yield from counts(function, "save_every", 1, optional=True)
+    yield from counts(function, "batch_size", 1, optional=True)
+    must, remedy = "first_epoch + num_epochs must be below 2^31", "Epochs are counted in int32."
+    yield Row(function, {"first_epoch": 2**31 - 5}, must, f"{2**31}", remedy)
+    must = "batch_size must be at most the N = 4 samples"
+    remedy = "Leave it out for one step on all samples."
+    yield Row(function, {"batch_size": 5}, must, "5", remedy)
+    must = "save_steps must increase strictly within [0, num_steps = 5]"
+    remedy = "a strictly increasing tuple of Python ints; num_steps itself may be left out."
+    yield Row(function, {"save_steps": (3, 2)}, must, "(3, 2)", remedy)
+    must = "observe must be a function (epoch, w1, w2, x) -> arrays"
+    remedy = "Define one at the top of a module: each new function object compiles anew."
+    yield Row(function, {"observe": 3}, must, "int", remedy)
+    function = "identity_mapping"
+    remedy = "Make it by Spectrum.from_data."
+    yield Row(function, {"spectrum": np.eye(3)}, "spectrum must be a Spectrum", "ndarray", remedy)
+    bad, must = {"spectrum": Spectrum(np.ones(2), np.eye(2))}, "spectrum must have D = 3 directions"
+    yield Row(function, bad, must, "2", "Make it of the same data.")
+    must, remedy = "directions must be below D = 3", "They are counted from 0."
+    yield Row(function, {"directions": (0, 3)}, must, "(0, 3)", remedy)
+    for entry in (-1, 0.5, True):
+        must = "an entry of directions must be an integer >= 0"
+        yield Row(function, {"directions": (entry,)}, must, repr(entry), STATIC.format(0))
+
+
+def optimisers(function):
+    """What cannot train, and hyperparameters that are not where they should be."""
+    must, remedy = (
+        "optimizer must be an optax.GradientTransformation",
+        "Pass for instance optax.adam(0.001).",
+    )
+    for x, got in ((0.1, "float"), (optax.adam, "function"), ("adam", "str")):
+        yield Row(function, {"optimizer": x}, must, got, remedy)
+    must, remedy = "hyperparameters must be a dict", "Write for instance {'b1': 0.9}."
+    yield Row(function, {"hyperparameters": [1.0]}, must, "list", remedy)
+    must, remedy = "learning_rate must be given once", "Leave out one of them."
+    bad = {"learning_rate": 0.1, "hyperparameters": {"learning_rate": 0.1}}
+    yield Row(function, bad, must, "it, and an entry of hyperparameters", remedy)
+    must = "hyperparameters (and learning_rate) must be injected into the optimiser"
+    remedy = "Make it as in optax.inject_hyperparams(optax.adam)(learning_rate=0.001)."
+    bad = {"hyperparameters": {"b1": 0.9}}
+    yield Row(function, bad, must, "b1 where it has learning_rate", remedy)
+    scheduled = optax.inject_hyperparams(optax.sgd)(lambda step: 0.1)
+    for optimizer in (optax.adam(0.1), scheduled):
+        bad = {"optimizer": optimizer, "learning_rate": 0.1}
+        yield Row(function, bad, must, "learning_rate where it has none", remedy)
+    adam = optax.inject_hyperparams(optax.adam)(learning_rate=0.1)
+    bad = {"optimizer": adam, "hyperparameters": {"b1": INF}}
+    remedy = "Check for NaN, or for a value beyond the range of the dtype."
+    yield Row(function, bad, "b1 must be finite", "inf", remedy)
+    must = "carry must be that of a run with this optimiser, batch and dtype"
+    remedy = "Pass Trajectory.carry of the call that this one continues, or nothing."
+    for x, got in ((3, "int"), ({}, "dict")):
+        yield Row(function, {"carry": x}, must, got, remedy)
 
 
 def results():
@@ -721,6 +822,7 @@ ROWS = [
     *lanczos(),
     *simulators(),
     *compensation(),
+    *trained(),
     *results(),
     *draws(),
     *spectra(),
@@ -920,8 +1022,8 @@ FOLDER, OTHER = "must be a folder one can write; got", "Name another folder."
 DEFAULT = "Leave it out for the default."
 MISSING = "Missing value for argument"
 LINES = {
-    "": "Missing subcommand: Expected one of {reproduce, sweep, bench}. Try --help.",
-    "bogus": "Unrecognized options: bogus Available subcommands: reproduce, sweep, bench. "
+    "": "Missing subcommand: Expected one of {reproduce, figure, sweep, bench}. Try --help.",
+    "bogus": "Unrecognized options: bogus Available subcommands: reproduce, figure, sweep, bench. "
     "Try --help.",
     "reproduce bogus": "Unrecognized options: bogus. Try --help.",
     "reproduce --bogus 3": "Unrecognized options: --bogus, 3. Try --help.",

@@ -1,7 +1,9 @@
 """Gradient descent, batched."""
 
 from lindae_jax.simulate.matrices import simulate_matrices
+from lindae_jax.simulate.networks import identity_mapping, simulate_networks
 from lindae_jax.simulate.pairs import simulate_pairs
+from lindae_jax.simulate.sampled import simulate_sampled
 from lindae_jax.simulate.trajectory import (
     DIVERGED,
     INVALID_INPUT,
@@ -18,8 +20,11 @@ __all__ = [
     "NOT_RUN",
     "OK",
     "Trajectory",
+    "identity_mapping",
     "raise_on_divergence",
     "simulate_matrices",
+    "simulate_networks",
     "simulate_pairs",
+    "simulate_sampled",
     "status_message",
 ]
