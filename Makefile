@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce test test-slow lint format accuracy clean
+.PHONY: help reproduce test test-slow lint format accuracy bench clean
 
 help:
 	@echo "make reproduce   train on the digits, compare with theory, draw the picture"
@@ -16,6 +16,7 @@ help:
 	@echo "make test-slow   paper-scale tests; LINDAE_DATA names the folder of MNIST and CIFAR-10"
 	@echo "make lint        ruff and mypy only        make format   let ruff rewrite the code"
 	@echo "make accuracy    write docs/accuracy.md    make clean    remove what make made"
+	@echo "make bench       speed beside rivals and the limits of this machine, a first look"
 	@echo "PYTHON=python3.12 picks another interpreter, WORKERS=8 more test processes."
 
 reproduce: $(VENV)/.installed-cli
@@ -40,6 +41,9 @@ format: $(VENV)/.installed-dev
 
 accuracy: $(VENV)/.installed-dev
 	$(BIN)/python tests/accuracy.py
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/lindae bench --quick
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
