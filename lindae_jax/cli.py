@@ -150,7 +150,12 @@ def reproduce(
 def figure(
     *,
     which: Annotated[
-        str, Option("N|all", "Which of the paper's figures, 1 to 4, or all.", positional=True)
+        str,
+        Option(
+            "N|all",
+            "Of the paper 1 to 6, or 6-tanh; sampled, stopping and animation beside it; or all.",
+            positional=True,
+        ),
     ],
     data: Annotated[
         str | None,
@@ -161,15 +166,22 @@ def figure(
         Option("DIR", "Folder of their files, as of reproduce.", "fetched from OpenML"),
     ] = None,
     samples: Annotated[
-        int | None, Option("N", "The first so many samples.", "as many as the paper's")
+        int | None,
+        Option(
+            "N",
+            "The first so many samples. On all of MNIST Figure 6 takes hours on a CPU, on 5000 "
+            "ten minutes.",
+            "as many as the paper's",
+        ),
     ] = None,
     quick: Annotated[bool, Option(None, "Coarser curves and shorter runs, for a look.")] = False,
     float64: Annotated[bool, Option(None, "Compute in float64, not float32.")] = False,
     out: Annotated[Path, Option("DIR", "Folder of the results.")] = Path("lindae-figures"),
 ) -> int:
-    """Draw a figure of the paper, from numbers computed anew.
+    """Draw a figure of the paper, or all of them, from numbers computed anew.
 
-    Written: the picture as PNG and SVG, and JSON of every number in it, with a caption.
+    Written: the picture as PNG and SVG, and JSON of every number in it, with a caption; of all
+    of them also index.html, a page that shows them.
     """
     import jax
 
@@ -179,16 +191,35 @@ def figure(
 
     with _errors(_MISTAKE, ValueError, OSError, ImportError):
         jobs = figures.prepare(which, out, data=data, root=root, num_samples=samples, quick=quick)
-    failures = FloatingPointError, MemoryError, jax.errors.JaxRuntimeError
-    for job in jobs:
-        with _errors(_FAILURE, *failures):
-            page = figures.compute(job)
-        with _errors(_FAILURE, ValueError, OSError):
-            files = figures.save(page, out)
-        heading = f"{page['title']} ({page['seconds']['numbers']:.1f} seconds)"
-        print("\n".join([heading, "", textwrap.fill(page["caption"], 80), ""]))
-        print("\n".join([*map(str, files), ""]), flush=True)
+    pages: list[dict[str, Any]] = []
+    try:
+        for job in jobs:
+            pages.append(_figure(job, out))
+        if which == "all":
+            with _errors(_FAILURE, ValueError, OSError):
+                print(*figures.save_gallery(pages, out))
+    except KeyboardInterrupt:
+        if not pages:
+            raise
+        print("lindae: interrupted; the files listed were written", file=sys.stderr)
+        return _INTERRUPTED
     return 0
+
+
+def _figure(job: Any, out: Path) -> dict[str, Any]:
+    """Compute, write and describe one."""
+    import jax
+
+    from lindae_jax import figures
+
+    with _errors(_FAILURE, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError):
+        page = figures.compute(job)
+    with _errors(_FAILURE, ValueError, OSError):
+        files = figures.save(page, out)
+    heading = f"{page['title']} ({page['seconds']['numbers']:.1f} seconds)"
+    print("\n".join([heading, "", textwrap.fill(page["caption"], 80), ""]))
+    print("\n".join([*map(str, files), ""]), flush=True)
+    return page
 
 
 def bench(
@@ -309,9 +340,9 @@ def sweep(
                 refuse_what_does_not_fit(job, store)
             return 0
         if share is None and scheduler is None:
-            share = default_share()
-            if share[1] > 1:
-                print(f"share {share[0]}/{share[1]} of the chunks, as counted by Slurm or JAX")
+            index, count = default_share()
+            if count > 1:
+                print(f"share {index}/{count} of the chunks, as counted by Slurm or JAX")
     failures = OSError, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError
     try:
         with (

@@ -501,6 +501,24 @@ def relief(ax: "Axes", x: ArrayLike, y: ArrayLike, z: ArrayLike, levels: ArrayLi
     ax.contour(x, y, z, levels=at, colors="0.5", linewidths=0.4, linestyles="solid")
 
 
+def mark(ax: "Axes", x: float, y: float, style: Style) -> None:
+    """A triangle that points at a place on a curve from above; none where it is not finite.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    x, y : float
+    style : Style
+        Of the curve.
+    """
+    from matplotlib.markers import CARETDOWN
+
+    if np.isfinite([x, y]).all():
+        look: dict[str, Any] = {"markersize": 8, "markeredgecolor": "black", "zorder": 4}
+        # The marker's own place is its tip.
+        ax.plot([x], [y], color=style.colour, marker=CARETDOWN, linestyle="none", **look)
+
+
 def descents(ax: "Axes", x: np.ndarray, y: np.ndarray, style: Style, width: float = 1.0) -> None:
     """Paths over a surface, a dot where each begins.
 

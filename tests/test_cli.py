@@ -211,7 +211,8 @@ def test_help_of_figure_shows_every_option_and_every_figure(capsys):
     given = {name.replace("_", "-") for name in inspect.signature(cli.figure).parameters}
     assert given - {"which"} == set(re.findall(r"--([\w-]+)", FIGURE_OPTIONS))
     numbers = [int(which) for which in figures.FIGURES if which.isdigit()]
-    assert f"{min(numbers)} to {max(numbers)}, or all" in text
+    assert f"{min(numbers)} to {max(numbers)}, " in text
+    assert {which for which in figures.FIGURES if which not in text} <= {str(n) for n in numbers}
 
 
 def test_a_figure_is_written_with_its_title_and_caption(capsys, tmp_path):
@@ -235,6 +236,7 @@ def test_options_reach_the_figures(monkeypatch, tmp_path):
         return ()
 
     monkeypatch.setattr("lindae_jax.figures.prepare", prepare)
+    monkeypatch.setattr("lindae_jax.figures.save_gallery", lambda *_: ())
     line = "figure all --data x --root r --samples 3 --quick --out o"
     assert cli.main(line.split()) == 0
     assert cli.main(["figure", "1"]) == 0
@@ -275,6 +277,25 @@ def test_a_failed_write_of_a_figure_is_one_line_and_code_1(capsys, tmp_path, mon
     assert cli.main(["figure", "3", "--quick"]) == 1
     assert "No space left on device" in one_line(capsys.readouterr())
     assert not any(tmp_path.iterdir())
+
+
+def test_all_figures_end_with_a_page_that_shows_them(capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("lindae_jax.figures.run.FIGURES", {"3": "figure3"})
+    assert cli.main(["figure", "all", "--quick", "--out", "o"]) == 0
+    assert capsys.readouterr().out.endswith("\no/figure3.json\n\no/index.html\n")
+    names = ["figure3.json", "figure3.png", "figure3.svg", "index.html"]
+    assert sorted(path.name for path in Path("o").iterdir()) == names
+
+
+def test_interrupting_all_figures_says_that_some_were_written(capsys, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lindae_jax.figures.run.FIGURES", {"3": "figure3"})
+    monkeypatch.setattr("lindae_jax.figures.save_gallery", interrupted)
+    assert cli.main(["figure", "all", "--quick", "--out", "o"]) == 130
+    assert capsys.readouterr().err == "lindae: interrupted; the files listed were written\n"
+    assert len(list(Path("o").iterdir())) == 3
 
 
 def test_interrupting_a_figure_ends_with_one_line_and_code_130(capsys, tmp_path, monkeypatch):

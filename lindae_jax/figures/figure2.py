@@ -10,6 +10,10 @@ from lindae_jax.figures import agreement
 from lindae_jax.problem import Problem
 
 TITLE = "Figure 2: noise beside weight decay, from small weights"
+SEE = (
+    "Above, more noise lowers where a curve ends but hardly shifts its rise; below, more decay "
+    "lowers and delays it, the more so the smaller the eigenvalue."
+)
 
 _EIGENVALUES = 2.5, 1.0, 0.5, 0.1
 _NOISE = 0.03 * np.arange(11)

@@ -10,6 +10,10 @@ from lindae_jax.figures import agreement, landscape
 from lindae_jax.problem import Problem
 
 TITLE = "Figure 4: the norm of the weights under noise and under decay"
+SEE = (
+    "Both end at the same mapping, but only decay goes on shrinking the weights, unless they were "
+    "small from the start (purple)."
+)
 
 _EIGENVALUE, _NOISE = 1.0, 0.1
 _NUM_STARTS, _SEED = 10, 49

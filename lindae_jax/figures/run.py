@@ -5,6 +5,7 @@ import inspect
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lindae_jax import checks, files, plot, record
+from lindae_jax.figures import gallery
 
 # What the command line calls it -> the module here, which names its files too.
 FIGURES = {
@@ -20,6 +22,12 @@ FIGURES = {
     "2": "figure2",
     "3": "figure3",
     "4": "figure4",
+    "5": "figure5",
+    "6": "figure6",
+    "6-tanh": "figure6_tanh",
+    "sampled": "sampled",
+    "stopping": "stopping",
+    "animation": "animation",
 }
 
 
@@ -57,8 +65,10 @@ def make(
     Returns
     -------
     tuple of Path
-        For each figure NAME.png, NAME.svg and NAME.json, which are written
-        together or not at all. In the JSON what is not finite is null.
+        For each figure NAME.png, NAME.svg and NAME.json, of one that moves
+        NAME.gif too, which are written together or not at all. In the JSON
+        what is not finite is null. For all of them index.html at last, a page
+        that shows them.
 
     Raises
     ------
@@ -71,7 +81,14 @@ def make(
         Writing failed.
     """
     jobs = prepare(which, out, data=data, root=root, num_samples=num_samples, quick=quick)
-    return tuple(path for job in jobs for path in save(compute(job), out))
+    pages: list[dict[str, Any]] = []
+    paths: list[Path] = []
+    for job in jobs:
+        pages.append(compute(job))
+        paths.extend(save(pages[-1], out))
+    if which == "all":
+        paths.extend(save_gallery(pages, out))
+    return tuple(paths)
 
 
 def prepare(
@@ -183,7 +200,7 @@ def save(page: dict[str, Any], out: str | os.PathLike) -> tuple[Path, ...]:
     Returns
     -------
     tuple of Path
-        The picture as PNG and SVG, and the JSON.
+        The picture as PNG and SVG, the JSON, and the GIF of a figure that moves.
 
     Raises
     ------
@@ -191,13 +208,43 @@ def save(page: dict[str, Any], out: str | os.PathLike) -> tuple[Path, ...]:
         As of `make`; then nothing is left behind.
     """
     begin = time.perf_counter()
+    module, numbers = _module(page["name"]), record.arrays(page["numbers"])
     with plot.settings():
-        figure = draw(page)
+        figure = module.draw(numbers)
         content = {kind: plot.image(figure, kind) for kind in ("png", "svg")}
+        moving = {"gif": module.animate(numbers)} if _moves(module) else {}
     seconds = {**page["seconds"], "picture": time.perf_counter() - begin}
     content["json"] = json.dumps({**page, "seconds": seconds}, allow_nan=False).encode()
-    named = {f"{page['name']}.{kind}": data for kind, data in content.items()}
+    named = {f"{page['name']}.{kind}": data for kind, data in {**content, **moving}.items()}
     return files.write(checks.path("out", out), named)
+
+
+def save_gallery(pages: Sequence[dict[str, Any]], out: str | os.PathLike) -> tuple[Path, ...]:
+    """Write a page that shows figures, beside them.
+
+    Parameters
+    ----------
+    pages : sequence of dict
+        As of `compute`, of figures that `save` has written to `out`.
+    out : str or path
+        As of `make`.
+
+    Returns
+    -------
+    tuple of Path
+        index.html alone.
+
+    Raises
+    ------
+    ValueError, OSError
+        As of `make`.
+    """
+    modules = [_module(page["name"]) for page in pages]
+    shown = [
+        gallery.Shown(page, module.SEE, _moves(module))
+        for page, module in zip(pages, modules, strict=True)
+    ]
+    return files.write(checks.path("out", out), {"index.html": gallery.text(shown).encode()})
 
 
 def _names(which: str | int) -> tuple[str, ...]:
@@ -211,3 +258,7 @@ def _names(which: str | int) -> tuple[str, ...]:
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"lindae_jax.figures.{name}")
+
+
+def _moves(module: ModuleType) -> bool:
+    return hasattr(module, "animate")

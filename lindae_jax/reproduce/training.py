@@ -151,19 +151,13 @@ def compare(
         A network's weights are no longer finite.
     """
     clock = [time.perf_counter()]
-    dtype, reach = settings.dtype, settings.num_learnable
-    eigenvalue = jnp.asarray(eigenvalues, dtype)
-    problem = Problem(
-        eigenvalue,
-        noise=jnp.asarray([0, 0, settings.noise], dtype),
-        decay=jnp.asarray([0, settings.decay, 0], dtype),
-        learning_rate=jnp.asarray(settings.learning_rate, dtype),
-    )
-    weights = _start(settings)
+    reach = settings.num_learnable
+    problem = problem_of(settings, eigenvalues)
+    weights = start(settings)
     pairs = _pairs(weights, settings)
-    epochs = _kept_epochs(settings.num_steps)
-    each = dataclasses.replace(problem, eigenvalue=eigenvalue[:reach]).per_direction()
-    predicted, fixed_point, half_time = _predict(each, pairs, epochs)
+    epochs = kept_epochs(settings.num_steps)
+    each = dataclasses.replace(problem, eigenvalue=problem.eigenvalue[:reach]).per_direction()
+    predicted, fixed_point, half_time = predict(each, pairs, epochs)
     clock.append(time.perf_counter())
     level = np.where(fixed_point > 0, fixed_point / 2, np.nan)
     training, half_time_reached = _train(settings, problem, weights, epochs, level, progress)
@@ -183,7 +177,18 @@ def compare(
     )
 
 
-def _start(settings: Settings) -> Weights:
+def problem_of(settings: Settings, eigenvalues: np.ndarray) -> Problem:
+    """The problems of the three networks: eigenvalues (D,), noise and decay (3,)."""
+    dtype = settings.dtype
+    return Problem(
+        jnp.asarray(eigenvalues, dtype),
+        noise=jnp.asarray([0, 0, settings.noise], dtype),
+        decay=jnp.asarray([0, settings.decay, 0], dtype),
+        learning_rate=jnp.asarray(settings.learning_rate, dtype),
+    )
+
+
+def start(settings: Settings) -> Weights:
     """Initial matrices in the eigenbasis, (H, D) and (D, H)."""
     shape = {"hidden": settings.hidden, "num_directions": settings.num_inputs}
     if settings.init == "small":
@@ -201,7 +206,7 @@ def _pairs(weights: Weights, settings: Settings) -> Weights:
     return balanced_pair(weights.w1[:, :reach], weights.w2[:reach])
 
 
-def _predict(
+def predict(
     problem: Problem, pairs: Weights, epochs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Curves (S, 3, K), fixed points (3, K) and half-times (3, K) of the flow."""
@@ -231,7 +236,7 @@ def _train(
                 w1, w2, problem, num_steps=length, save_every=1, observe=_mapping
             )
             rows = np.asarray(part.observed)[..., : level.shape[-1]]
-            _stop_if_diverged(np.asarray(part.status), done + length, settings, problem)
+            stop_if_diverged(np.asarray(part.status), done + length, settings, problem)
             w1, w2 = part.w1[-1], part.w2[-1]
             passage = np.asarray(first_passage(np.arange(len(rows)), rows, level))
             first = np.minimum(first, done + passage.astype(np.float64))
@@ -247,7 +252,7 @@ def _mapping(step: Any, w1: jax.Array, w2: jax.Array, problem: Problem) -> jax.A
     return mapping(w1, w2)
 
 
-def _kept_epochs(num_steps: int) -> np.ndarray:
+def kept_epochs(num_steps: int) -> np.ndarray:
     """About 600 epochs: evenly spaced for the eye, geometrically for the fast directions."""
     return np.union1d(
         np.linspace(0, num_steps, 301).round(), np.geomspace(1, num_steps, 401).round()
@@ -266,7 +271,8 @@ def _segments(num_steps: int) -> Iterator[int]:
         yield num_steps % length
 
 
-def _stop_if_diverged(status: np.ndarray, epoch: int, settings: Settings, problem: Problem) -> None:
+def stop_if_diverged(status: np.ndarray, epoch: int, settings: Settings, problem: Problem) -> None:
+    """Raise if one of the three networks has diverged within so many epochs."""
     if not status.any():
         return
     names = ", ".join(name for name, code in zip(NETWORKS, status, strict=True) if code)

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def small(monkeypatch):
 
     class Plain:
         TITLE = "Figure A"
+        SEE = "See that."
 
         @staticmethod
         def numbers(*, quick=False):
@@ -59,7 +61,8 @@ def small(monkeypatch):
 def test_a_figure_is_drawn_from_the_numbers_in_its_json(which, tmp_path):
     name = figures.FIGURES[which]
     files = figures.make(which, tmp_path / "new" / "out", quick=True)
-    assert [path.name for path in files] == [f"{name}.{kind}" for kind in ("png", "svg", "json")]
+    kinds = ["png", "svg", "json", *["gif"] * (name == "animation")]
+    assert [path.name for path in files] == [f"{name}.{kind}" for kind in kinds]
     assert sorted(files[0].parent.iterdir()) == sorted(files)
     page = json.loads(files[2].read_text())
     with plot.settings():
@@ -77,17 +80,42 @@ def test_a_figure_is_drawn_from_the_numbers_in_its_json(which, tmp_path):
     # Captions are made from numbers, too.
     assert len(page["caption"]) > 200
     assert "nan" not in page["caption"]
-    assert "Unlike the paper" in page["caption"]
+    assert "Unlike the paper" in page["caption"] or not name.startswith("figure")
 
 
 # --- the frame --------------------------------------------------------------------
 
 
-def test_all_are_made_in_their_order(small, tmp_path):
-    files = figures.make("all", tmp_path)
+def test_all_are_made_in_their_order_with_a_page_that_shows_them(small, tmp_path):
+    *files, index = figures.make("all", tmp_path)
     assert [path.name for path in files] == [
         f"{name}.{kind}" for name in "ab" for kind in ("png", "svg", "json")
     ]
+    text = index.read_text()
+    assert index == tmp_path / "index.html"
+    assert "3 points" in text
+    assert "2 points" in text
+    named = set(re.findall(r'(?:href|src)="([^"#]+)"', text))
+    assert named == {path.name for path in files}
+
+
+def test_one_figure_leaves_the_page_as_it_is(small, tmp_path):
+    (tmp_path / "index.html").write_text("mine")
+    figures.make("1", tmp_path)
+    assert (tmp_path / "index.html").read_text() == "mine"
+
+
+def test_a_figure_that_moves_is_written_with_the_rest_or_not_at_all(small, tmp_path):
+    small["a"].animate = staticmethod(lambda numbers: b"GIF" * len(numbers["x"]))
+    files = figures.make("1", tmp_path)
+    assert [path.name for path in files] == ["a.png", "a.svg", "a.json", "a.gif"]
+    assert files[-1].read_bytes() == b"GIFGIFGIF"
+    index = figures.make("all", tmp_path)[-1]
+    assert 'src="a.gif"' in index.read_text()
+    small["a"].animate = staticmethod(lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        figures.make("1", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_options_go_to_the_figures_that_have_them(small, tmp_path):

@@ -1,0 +1,282 @@
+"""Figure 5: whole autoencoders on images, beside the theory of their directions."""
+
+import dataclasses
+import os
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lindae_jax import bars, checks, plot, theory
+from lindae_jax import data as data_sets
+from lindae_jax.losses import matrix_loss
+from lindae_jax.problem import Problem, Weights
+from lindae_jax.reproduce import NETWORKS, Settings, prepare
+from lindae_jax.reproduce.training import kept_epochs, predict, problem_of, start, stop_if_diverged
+from lindae_jax.simulate import simulate_matrices
+from lindae_jax.simulate.directions import balanced_pair, mapping, singular_values
+from lindae_jax.simulate.passage import first_passage
+
+TITLE = "Figure 5: training on images beside the theory"
+SEE = (
+    "Crosses of training lie on lines of the theory; decay lowers and delays what is learned, "
+    "noise only lowers it."
+)
+
+_DATA = "mnist", "cifar10"
+_QUICK_DATA, _QUICK_STEPS = ("digits",), 2_000
+# Singular values are taken so often, losses kept every second time; a call is two of them.
+_EVERY = 50
+# The theory says that training has converged if it is so near to w* at the end.
+_CONVERGED = 0.005
+STARTS = "each", "mean"
+_STYLES = plot.BLUE, plot.ORANGE, plot.GREEN
+
+
+def check(*, data: Any = None, root: Any = None, num_samples: Any = None, **others: Any) -> None:
+    """Try whether the data can be read.
+
+    Raises
+    ------
+    ValueError, ImportError
+        As of `data.load`; a start that there is not.
+    """
+    if others.get("start_of_theory", "each") not in STARTS:
+        got = repr(others["start_of_theory"])
+        raise checks.mistake("start_of_theory must be 'each' or 'mean'", got, "Name one of them.")
+    for name in _names(data, others.get("quick", False)):
+        data_sets.load(name, root, num_samples=num_samples, split="all")
+
+
+def numbers(
+    *,
+    data: str | os.PathLike | None = None,
+    root: str | os.PathLike | None = None,
+    num_samples: int | None = None,
+    quick: bool = False,
+    start_of_theory: str = "each",
+) -> dict[str, Any]:
+    """Singular values and mappings of AE, WDAE and DAE over training, beside the theory.
+
+    Parameters
+    ----------
+    data, root, num_samples : optional
+        As of `reproduce`; by default MNIST and CIFAR-10, with the paper's settings.
+    quick : bool
+        By default the digits, for fewer epochs.
+    start_of_theory : {"each", "mean"}
+        Where the theory's curves start: each direction by itself, from |A_j + B_j|^2 / 4
+        (docs/theory.md, section 6), or all of them from the mean singular value of W2 W1,
+        as the authors' code has it.
+
+    Raises
+    ------
+    ValueError, ImportError
+        As of `check`.
+    FloatingPointError
+        Training diverged.
+    """
+    check(
+        data=data,
+        root=root,
+        num_samples=num_samples,
+        quick=quick,
+        start_of_theory=start_of_theory,
+    )
+    num_steps = _QUICK_STEPS if quick else None
+    found = []
+    for name in _names(data, quick):
+        settings, eigenvalues, _ = prepare(
+            name, root=root, num_samples=num_samples, num_steps=num_steps
+        )
+        found.append(_of_data(settings, eigenvalues, start_of_theory))
+    return {
+        "networks": list(NETWORKS),
+        "start_of_theory": start_of_theory,
+        "data": found,
+    }
+
+
+def _names(data: Any, quick: bool) -> tuple[Any, ...]:
+    return (data,) if data is not None else _QUICK_DATA if quick else _DATA
+
+
+def _of_data(settings: Settings, eigenvalues: np.ndarray, start_of_theory: str) -> dict[str, Any]:
+    columns = np.array(settings.directions) - 1
+    problem, weights = problem_of(settings, eigenvalues), start(settings)
+    each = dataclasses.replace(problem, eigenvalue=problem.eigenvalue[columns]).per_direction()
+    pairs = {
+        "each": balanced_pair(weights.w1[:, columns], weights.w2[columns]),
+        "mean": _mean_pair(weights, len(columns)),
+    }
+    epochs = np.union1d(kept_epochs(settings.num_steps), np.arange(0, settings.num_steps, _EVERY))
+    curves, fixed_point, half_time = predict(each, pairs[start_of_theory], epochs)
+    other = theory.time_to_mapping(fixed_point / 2, *pairs["mean"], each)
+    reached = _train(settings, problem, weights, columns, fixed_point)
+    at = np.searchsorted(epochs, reached["epoch"])
+    converged = (fixed_point > 0) & (abs(curves[-1] - fixed_point) <= _CONVERGED * fixed_point)
+    last = reached["singular_value"][-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.where(converged, abs(last - fixed_point) / fixed_point, np.nan)
+    return {
+        "settings": dataclasses.asdict(settings),
+        "eigenvalue": eigenvalues[columns],
+        "epoch": epochs,
+        "theory": curves,
+        "fixed_point": fixed_point,
+        "half_time": half_time,
+        "half_time_from_the_mean": np.where(fixed_point > 0, np.asarray(other), np.nan),
+        "converged": converged,
+        "relative_difference_where_converged": apart,
+        "largest_difference": abs(reached["singular_value"] - curves[at]).max(axis=0),
+        "saved": reached,
+    }
+
+
+def _mean_pair(weights: Weights, num: int) -> Weights:
+    root = jnp.sqrt(singular_values(*weights).mean())
+    return Weights(*[jnp.full(num, root)] * 2)
+
+
+def _train(
+    settings: Settings,
+    problem: Problem,
+    weights: Weights,
+    columns: np.ndarray,
+    fixed_point: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """What is kept of the training, and when each mapping first reaches half of w*."""
+    w1, w2 = (jnp.broadcast_to(w, (len(NETWORKS), *w.shape)) for w in weights)
+    rows: list[dict[str, np.ndarray]] = []
+    done, total = 0, settings.num_steps
+    with bars.bar(True, "cli", total=total, desc=settings.data, unit=" epochs") as bar:
+        while done < total:
+            length = min(2 * _EVERY, total - done)
+            part = simulate_matrices(
+                w1, w2, problem, num_steps=length, save_every=1, observe=_observe
+            )
+            stop_if_diverged(np.asarray(part.status), done + length, settings, problem)
+            new = {name: np.asarray(x)[done > 0 :] for name, x in part.observed.items()}
+            rows.append({name: x[..., columns] if x.ndim > 2 else x for name, x in new.items()})
+            w1, w2 = part.w1[-1], part.w2[-1]
+            done += length
+            bar.update(length)
+    every = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    kept = np.isfinite(every["loss"]).all(axis=-1)
+    level = np.where(fixed_point > 0, fixed_point / 2, np.nan)
+    passage = first_passage(np.arange(total + 1), every["mapping"], level)
+    return {
+        "epoch": np.flatnonzero(kept),
+        "singular_value": every["singular_value"][kept],
+        "mapping": every["mapping"][kept],
+        "loss": every["loss"][kept],
+        "half_time": np.where(np.isnan(level), np.nan, np.asarray(passage)),
+    }
+
+
+def _observe(step: Any, w1: jax.Array, w2: jax.Array, problem: Problem) -> dict[str, jax.Array]:
+    """The mapping at each epoch; NaN for what costs as much as an epoch, but at a few."""
+
+    def costly(w1: jax.Array, w2: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return singular_values(w1, w2), matrix_loss(w1, w2, problem)
+
+    def nothing(w1: jax.Array, w2: jax.Array) -> tuple[jax.Array, jax.Array]:
+        shapes = jax.eval_shape(costly, w1, w2)
+        return tuple(jnp.full(s.shape, jnp.nan, s.dtype) for s in shapes)  # type: ignore[return-value]
+
+    values, loss = jax.lax.cond(step % _EVERY == 0, costly, nothing, w1, w2)
+    return {"singular_value": values, "loss": loss, "mapping": mapping(w1, w2)}
+
+
+def draw(numbers: dict[str, Any]) -> Any:
+    """A row per data set: AE and WDAE at the left, AE and DAE at the right.
+
+    Parameters
+    ----------
+    numbers : dict
+        As of `numbers`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    sets = numbers["data"]
+    figure, axes = plot.grid(len(sets), 2, 0.9 + 2.7 * len(sets), sharey=True)
+    for row, found in zip(axes, sets, strict=True):
+        for ax, network, title in zip(row, (1, 2), ("Weight decay", "Noise"), strict=True):
+            _draw_one(ax, found, network)
+            ax.set_title(f"{title}, {_shown(found['settings']['data'])}", pad=24)
+        row[0].set_ylabel("mapping")
+    for ax in axes[-1]:
+        ax.set_xlabel("epochs")
+    caption = "lines: theory, crosses: singular values in training, numbers: directions"
+    plot.legend(figure, dict(zip(NETWORKS, _STYLES, strict=True)), caption)
+    return figure
+
+
+def _draw_one(ax: Any, found: dict[str, Any], network: int) -> None:
+    epoch, saved = found["epoch"], found["saved"]
+    labels = [str(int(j)) for j in found["settings"]["directions"]]
+    measured = np.full_like(found["theory"], np.nan)
+    measured[np.searchsorted(epoch, saved["epoch"])] = saved["singular_value"]
+    ax.set(xlim=(-0.02 * epoch[-1], epoch[-1]), ylim=(-0.03, 1.05))
+    ax.locator_params(axis="x", nbins=5)
+    for k in (0, network):
+        plot.dynamics(ax, epoch, found["theory"][:, k], measured[:, k], _STYLES[k])
+    plot.label_above(ax, saved["half_time"][0], labels)
+    plot.label_right(ax, found["theory"][-1, network], labels)
+
+
+def _shown(name: str) -> str:
+    return {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(name, os.path.basename(name))
+
+
+def caption(numbers: dict[str, Any]) -> str:
+    """What to see, and how far theory and training are apart.
+
+    Parameters
+    ----------
+    numbers : dict
+        As of `numbers`.
+    """
+    parts = [_words(found) for found in numbers["data"]]
+    where = {
+        "each": "each direction's own start, a quarter of |A_j + B_j|^2",
+        "mean": "one start for all, the mean singular value of W2 W1, as in the authors' code",
+    }[numbers["start_of_theory"]]
+    return (
+        "Linear autoencoders from small random weights learn one direction after the other, the "
+        "largest eigenvalue first. Decay lowers what is reached and delays it, so that fewer "
+        "directions are learned; noise lowers it too, and does not delay. Unlike the paper, whose "
+        "curves all start from one number, we let the start be chosen: here they begin at "
+        f"{where}. What is drawn of the networks are the singular values of W2 W1, as in "
+        "the paper; they are the mappings of the directions only where these are aligned with "
+        "the network, positive and in order. " + " ".join(parts)
+    )
+
+
+def _words(found: dict[str, Any]) -> str:
+    settings, saved = found["settings"], found["saved"]
+    done = np.asarray(found["converged"], bool)
+    apart = found["relative_difference_where_converged"]
+    names = [
+        f"{name} {', '.join(str(int(j)) for j in np.array(settings['directions'])[~row & (w > 0)])}"
+        for name, row, w in zip(NETWORKS, done, found["fixed_point"], strict=True)
+        if (~row & (w > 0)).any()
+    ]
+    early, usual = (
+        100 * np.nanmedian(1 - found[which][0] / saved["half_time"][0])
+        for which in ("half_time", "half_time_from_the_mean")
+    )
+    text = (
+        f"{_shown(settings['data'])} ({settings['num_samples']:,} images, {settings['hidden']} "
+        f"hidden units, decay {settings['decay']:g}, noise {settings['noise']:g}): where the "
+        f"theory has converged by epoch {settings['num_steps']:,}, training is within "
+        f"{100 * np.nanmax(apart):.2g} % of the predicted fixed points; half of them are reached "
+        f"{early:.1f} % later than predicted by the AE (median), {usual:.0f} % later than "
+        f"predicted from the mean singular value."
+    )
+    if names:
+        text += f" Not yet converged: {'; '.join(names)}."
+    return text

@@ -1,0 +1,110 @@
+"""Figure 5: training reaches what the theory predicts."""
+
+import numpy as np
+import pytest
+
+from lindae_jax import data
+from lindae_jax.figures import figure5
+from lindae_jax.reproduce import Settings
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    return figure5.numbers(quick=True)
+
+
+def converged_within_a_per_cent(found, least):
+    done, apart = found["converged"], found["relative_difference_where_converged"]
+    assert (done.sum(axis=1) >= least).all()
+    assert (apart[done] <= 0.01).all()
+    assert np.isnan(apart[~done]).all()
+    # Said from the numbers that are drawn.
+    last, star = found["saved"]["singular_value"][-1], found["fixed_point"]
+    np.testing.assert_allclose(apart[done], (abs(last - star) / star)[done], rtol=1e-6)
+
+
+def test_where_the_theory_has_converged_so_has_training(numbers):
+    (found,) = numbers["data"]
+    converged_within_a_per_cent(found, 4)
+    # And it says which have not: the last of the directions, in all three networks.
+    assert not found["converged"][:, -1].any()
+
+
+def test_decay_delays_and_lowers_while_noise_only_lowers(numbers):
+    (found,) = numbers["data"]
+    ae, wdae, dae = found["saved"]["half_time"][:, 1:4]
+    assert (wdae > 1.02 * ae).all()
+    assert (dae < 1.01 * ae).all()
+    reached = found["saved"]["singular_value"][-1]
+    assert (reached[1:, :4] < reached[0, :4]).all()
+
+
+def test_half_times_are_later_than_predicted_and_much_later_than_from_the_mean(numbers):
+    (found,) = numbers["data"]
+    # Beyond the first direction, whose steps are long.
+    reached = found["saved"]["half_time"][:, 1:4]
+    assert (found["half_time"][:, 1:4] > 0.93 * reached).all()
+    assert (found["half_time_from_the_mean"][:, 1:4] < 0.9 * reached).all()
+
+
+def test_losses_fall_and_stand_at_every_hundredth_epoch(numbers):
+    (found,) = numbers["data"]
+    saved = found["saved"]
+    assert set(range(0, 2_001, 100)) <= set(saved["epoch"].tolist())
+    assert np.isfinite(saved["loss"]).all()
+    assert (np.diff(saved["loss"], axis=0) <= 1e-6).all()
+
+
+def test_the_authors_start_is_one_number(numbers):
+    (each,) = numbers["data"]
+    (mean,) = figure5.numbers(quick=True, start_of_theory="mean")["data"]
+    assert len(np.unique(mean["theory"][0])) == 1
+    assert len(np.unique(each["theory"][0])) == 5
+    np.testing.assert_array_equal(mean["half_time"], each["half_time_from_the_mean"])
+    np.testing.assert_array_equal(mean["saved"]["mapping"], each["saved"]["mapping"])
+
+
+def test_the_papers_settings_are_the_defaults(monkeypatch):
+    taken = []
+
+    def keep(settings, *_):
+        taken.append(settings)
+        return {}
+
+    def load(name, root=None, *, num_samples=None, split="train"):
+        num = num_samples or {"train": 50_000, "all": 60_000}[split]
+        # Wide enough for as many hidden units, and no more.
+        return np.random.default_rng(0).random((num // 500, 520), np.float32)
+
+    monkeypatch.setattr(figure5, "_of_data", keep)
+    monkeypatch.setattr(data, "load", load)
+    monkeypatch.setattr("lindae_jax.reproduce.settings.load", load)
+    figure5.numbers()
+    mnist, cifar = taken
+    assert isinstance(mnist, Settings)
+    for settings, hidden, rate in ((mnist, 256, 0.01), (cifar, 512, 0.001)):
+        assert (settings.hidden, settings.learning_rate) == (hidden, rate)
+        assert (settings.noise, settings.decay, settings.num_steps) == (0.5, 0.5, 5_000)
+        assert settings.directions == (1, 4, 8, 16, 32)
+    assert (mnist.num_samples, cifar.num_samples) == (100, 60)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"start_of_theory": "first"}, r"^start_of_theory must be 'each' or 'mean'; got 'first'"),
+        ({"data": "nothing"}, r"^data must be"),
+        ({"data": "digits", "num_samples": 10**6}, r"^num_samples must be at most"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_computed(options, message):
+    for function in (figure5.check, figure5.numbers):
+        with pytest.raises(ValueError, match=message):
+            function(**options)
+
+
+@pytest.mark.slow
+def test_mnist_at_full_size(paper_data):
+    (found,) = figure5.numbers(data="mnist", root=paper_data)["data"]
+    assert found["settings"]["num_samples"] == 50_000
+    converged_within_a_per_cent(found, 2)
