@@ -151,6 +151,14 @@ def _as_numbers(name: str, x: Any) -> np.ndarray:
     return array
 
 
+def on_host(x: Any) -> np.ndarray:
+    """An array of NumPy; of what cannot be one, such as a ragged list, that of None."""
+    try:
+        return np.asarray(x)
+    except (TypeError, ValueError):
+        return np.asarray(None)
+
+
 def _as_double(x: int | float) -> np.float64:
     try:
         return np.float64(x)

@@ -1,11 +1,8 @@
 """Initial weights drawn from a seed.
 
 A draw is a pure function of (seed value, what is drawn, hidden unit,
-direction): the four are folded, one after the other, into a Threefry key, and
-the 64 bits of the last key become one normal number. So a draw does not depend
-on its place in a batch, on the shape asked for, on the integer type of the
-seed, on the default generator or on `jax_threefry_partitionable`; the first 16
-hidden units of 32 are those of a network of 16.
+direction), as in `lindae_jax.draws`: the 64 bits of the last key become one
+normal number. So the first 16 hidden units of 32 are those of a network of 16.
 """
 
 import functools
@@ -16,11 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from lindae_jax import checks
+from lindae_jax import checks, draws
 from lindae_jax.problem import Weights
-
-# What is drawn. The numbers are part of every draw: never change them.
-_W1, _W2, _ROTATION = 0, 1, 2
 
 
 def small(
@@ -75,7 +69,7 @@ def small(
         )
     num_directions = _count_or_none("num_directions", num_directions)
     hidden = _count_or_none("hidden", hidden)
-    seed = _seed(seed)
+    seed = draws.seeds(seed)
     (std,) = _cast(dtype, std=std)
     checks.broadcast({"seed": seed, "std": std})
     checks.check_values({"std": (std, "non_negative")})
@@ -124,7 +118,7 @@ def aligned(
     """
     hidden = checks.count("hidden", hidden, 1)
     num_directions = checks.count("num_directions", num_directions, 1)
-    seed = _seed(seed)
+    seed = draws.seeds(seed)
     a, b = _cast(dtype, a=a, b=b)
     checks.check_served({"a": a, "b": b}, hidden, num_directions)
     checks.broadcast({"seed": seed, "a": a.shape[:-1], "b": b.shape[:-1]})
@@ -146,30 +140,6 @@ def _cast(dtype: Any, **named: ArrayLike) -> tuple[jax.Array, ...]:
     return tuple(arrays.values())
 
 
-def _seed(seed: Any) -> jax.Array:
-    """Seeds as integers, checked on the host where they are concrete."""
-    remedy = "Pass integers from 0 to 2^32 - 1."
-    if not checks.is_traced(seed):
-        host = _on_host(seed)
-        # Integers that no integer type holds are objects to NumPy.
-        if host.dtype.kind not in "iu" and not all(type(s) is int for s in host.flat):
-            raise checks.mistake("seed must be an integer", f"{seed!r}"[:60], remedy)
-        bad = (host < 0) | (host > np.uint32(0xFFFFFFFF))
-        if bad.any():
-            raise checks.mistake("seed must lie in [0, 2^32)", host[bad][0], remedy)
-        return jnp.asarray(host.astype(np.uint32))
-    if not jnp.issubdtype(seed.dtype, jnp.integer):
-        raise checks.mistake("seed must be an integer", f"dtype {seed.dtype}", remedy)
-    return seed
-
-
-def _on_host(seed: Any) -> np.ndarray:
-    try:
-        return np.asarray(seed)
-    except (TypeError, ValueError):
-        return np.asarray(None)  # a ragged list, or a key of jax.random
-
-
 # --- cores ------------------------------------------------------------------
 
 
@@ -178,7 +148,7 @@ def _small(
     seed: jax.Array, std: jax.Array, num_directions: int | None, hidden: int | None
 ) -> Weights:
     units, directions = hidden or 1, num_directions or 1
-    w1, w2 = _normal(seed, (_W1, _W2), units, directions, std.dtype)
+    w1, w2 = _normal(seed, (draws.W1, draws.W2), units, directions, std.dtype)
     std = jnp.where(checks.allowed("non_negative", std), std, jnp.nan)
     if num_directions is None:
         return Weights(w1[..., 0, 0] * std, w2[..., 0, 0] * std)
@@ -192,7 +162,7 @@ def _small(
 def _aligned(
     seed: jax.Array, a: jax.Array, b: jax.Array, hidden: int, num_directions: int
 ) -> Weights:
-    q, r = jnp.linalg.qr(_normal(seed, (_ROTATION,), hidden, hidden, a.dtype)[0])
+    q, r = jnp.linalg.qr(_normal(seed, (draws.ROTATION,), hidden, hidden, a.dtype)[0])
     # Without the signs of r's diagonal q is orthogonal but not uniform.
     flip = jnp.diagonal(r, axis1=-2, axis2=-1)[..., None, :] < 0
     served = jnp.where(flip, -q, q)[..., : a.shape[-1]]
@@ -209,27 +179,8 @@ def _normal(
     seed: jax.Array, what: tuple[int, ...], units: int, directions: int, dtype: np.dtype
 ) -> jax.Array:
     """Standard normal numbers (what, ..., units, directions); NaN for a bad seed."""
-
-    def words(seed: jax.Array, *indices: jax.Array) -> jax.Array:
-        key = jax.random.key(seed, impl="threefry2x32")
-        return jax.random.key_data(functools.reduce(jax.random.fold_in, indices, key))
-
-    value = seed.astype(jnp.uint32)
-    axes = (jnp.asarray(what), value.ravel(), jnp.arange(units), jnp.arange(directions))
-    kinds, seeds, unit, direction = jnp.meshgrid(*axes, indexing="ij")
-    # One flat batch: nested ones would share hashes, and compile five times as long.
-    bits = jax.vmap(words)(*(x.ravel() for x in (seeds, kinds, unit, direction)))
-    draws = _quantile(bits[..., 0], bits[..., 1], dtype)
-    good = (seed >= 0) & (value.astype(seed.dtype) == seed)
-    draws = draws.reshape(len(what), *seed.shape, units, directions)
-    return jnp.where(good[..., None, None], draws, jnp.nan)
-
-
-def _quantile(high: jax.Array, low: jax.Array, dtype: np.dtype) -> jax.Array:
-    """The normal number of 64 random bits: a sign, then 63 bits of probability."""
-    # The lower tail has all of the floating point numbers near 0 to itself, so
-    # that float32 reaches as far out as float64; the sign makes the upper one.
-    magnitude = (high & 0x7FFFFFFF).astype(dtype) * 2.0**-32
-    probability = magnitude + (low.astype(dtype) + 0.5) * 2.0**-64
-    z = jax.scipy.special.ndtri(probability)
-    return jnp.where(high >> 31 == 1, -z, z)
+    axes = jnp.asarray(what), seed.ravel(), jnp.arange(units), jnp.arange(directions)
+    kind, seeds, unit, direction = jnp.ix_(*axes)
+    bits = draws.words(draws.fold(draws.root(seeds), kind, unit), 0, direction)
+    numbers = draws.normal_64(*bits, dtype).reshape(len(what), *seed.shape, units, directions)
+    return jnp.where(draws.good(seed)[..., None, None], numbers, jnp.nan)

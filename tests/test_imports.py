@@ -11,7 +11,7 @@ import lindae_jax
 
 PACKAGE = Path(lindae_jax.__file__).parent
 FLOORS = [
-    {"batches", "problem", "checks", "losses", "initial", "spectrum", "noise"}
+    {"batches", "problem", "checks", "losses", "draws", "initial", "spectrum", "noise"}
     | {"data", "files", "plot", "record", "bars"},
     {"theory", "simulate"},
     {"curvature", "reproduce"},

@@ -11,13 +11,26 @@ import jax.numpy as jnp
 import pytest
 
 import lindae_jax
-from lindae_jax import Problem, curvature, initial, simulate_matrices, simulate_pairs, theory
+from lindae_jax import (
+    Problem,
+    Spectrum,
+    curvature,
+    initial,
+    simulate_matrices,
+    simulate_networks,
+    simulate_pairs,
+    simulate_sampled,
+    theory,
+)
+from lindae_jax.simulate import identity_mapping, sampled_moments
 
 X64 = jax.config.jax_enable_x64
 PLATFORMS = ("cuda",) if X64 else ("cuda", "rocm", "tpu")
 DTYPE = jnp.float64 if X64 else jnp.float32
 KEY = jax.ShapeDtypeStruct((2,), jnp.uint32)
 SEED = jax.ShapeDtypeStruct((4,), jnp.uint32)
+TWO_SEEDS = jax.ShapeDtypeStruct((2,), jnp.uint32)
+SIZES = jax.ShapeDtypeStruct((2,), jnp.int32)
 
 
 def real(*shape):
@@ -56,6 +69,21 @@ def observed(step, w1, w2, problem):
     return (w1 * jnp.swapaxes(w2, -1, -2)).sum(-2)
 
 
+def with_sampled_noise(seed, num_samples, w1, w2, *fields):
+    return simulate_sampled(seed, w1, w2, Problem(*fields), num_samples=num_samples, **SAVES)
+
+
+def train(seed, w1, w2, x, noise, rate):
+    settings = {"noise": noise, "decay": noise, "learning_rate": rate, "batch_size": 3}
+    saves = {"num_epochs": 20, "save_every": 5, "observe": mapped}
+    return simulate_networks(seed, w1, w2, x, **settings, **saves)
+
+
+def mapped(epoch, w1, w2, x):
+    spectrum = Spectrum(jnp.ones(6, x.dtype), jnp.eye(6, dtype=x.dtype))
+    return identity_mapping(w1, w2, x, spectrum, (0, 2))
+
+
 SAVES = {"num_steps": 50, "save_every": 20}
 ENDS = {"num": 2, "num_iterations": 5}
 
@@ -76,6 +104,26 @@ PROGRAMS = {
         at_weights(simulate_matrices, observe=observed, **SAVES),
         (*WIDE, real(2, 3), *SHARED),
         3,
+    ),
+    "simulate_sampled, H < D": (
+        with_sampled_noise,
+        (TWO_SEEDS, SIZES, *NARROW, real(2, 6), *SHARED),
+        6,
+    ),
+    "simulate_sampled, H > D": (
+        with_sampled_noise,
+        (TWO_SEEDS, SIZES, *WIDE, real(2, 3), *SHARED),
+        5,
+    ),
+    "sampled_moments": (
+        lambda seed, step, n, *x: sampled_moments(seed, step, *x, num_samples=n),
+        (TWO_SEEDS, SIZES, SIZES, real(2, 6), real(2)),
+        1,
+    ),
+    "simulate_networks, identity_mapping": (
+        train,
+        (TWO_SEEDS, *NARROW, real(8, 6), real(2), real(2)),
+        8,
     ),
     "pair_hessian": (at_weights(curvature.pair_hessian), (*PAIRS, *FIELDS), 0),
     "sharpness": (at_weights(curvature.sharpness), (*PAIRS, *FIELDS), 0),

@@ -34,6 +34,7 @@ from lindae_jax import (
     simulate_matrices,
     simulate_networks,
     simulate_pairs,
+    simulate_sampled,
     status_message,
     theory,
 )
@@ -115,6 +116,14 @@ CALLS = {
     "losses.matrix_loss": (losses.matrix_loss, MATRICES),
     "simulate_pairs": (simulate_pairs, {**WEIGHTS, "num_steps": 5}),
     "simulate_matrices": (simulate_matrices, {**MATRICES, "num_steps": 5}),
+    "simulate_sampled": (
+        simulate_sampled,
+        {"seed": 0, **MATRICES, "num_samples": 9, "num_steps": 5},
+    ),
+    "sampled_moments": (
+        simulate_module.sampled_moments,
+        {"seed": 0, "step": 0, "eigenvalue": np.ones(3), "noise": 0.1, "num_samples": 9},
+    ),
     "simulate_networks": (simulate_networks, {"seed": 0, **TRAINED, "num_epochs": 5}),
     "identity_mapping": (
         simulate_module.identity_mapping,
@@ -268,6 +277,19 @@ def seeds(function):
         yield Row(function, {"seed": np.array([3, x])}, within, repr(x), remedy)
 
 
+def integers(function, argument, least):
+    """What are no integers from `least` on that int32 holds, traced or not."""
+    whole, within = f"{argument} must be integers", f"{argument} must lie in [{least}, 2^31)"
+    remedy = f"Pass integers from {least} to 2^31 - 1."
+    for x in (1.5, 9.0, True, "3", None, [[1], [2, 3]], NAN):
+        yield Row(function, {argument: x}, whole, repr(x), remedy)
+    yield Row(function, {argument: jax.random.key(0)}, whole, "key<fry>", remedy)
+    yield Row(function, {argument: Traced(1.5)}, whole, "dtype float32", remedy)
+    for x in (least - 1, -5, 2**31, 2**70):
+        yield Row(function, {argument: x}, within, repr(x), remedy)
+        yield Row(function, {argument: np.array([3, x])}, within, repr(x), remedy)
+
+
 def keys(function):
     must, remedy = "key must be one jax.random key", "Make one with jax.random.key(0)."
     for x, got in (
@@ -375,7 +397,7 @@ def simulators():
     increasing = (
         "Pass a strictly increasing tuple of Python ints; num_steps itself may be left out."
     )
-    for function in ("simulate_pairs", "simulate_matrices"):
+    for function in ("simulate_pairs", "simulate_matrices", "simulate_sampled"):
         yield from counts(function, "num_steps", 0)
         yield from counts(function, "save_every", 1, optional=True)
         remedy = "Steps are counted in int32; continue a longer run from its last weights."
@@ -401,6 +423,40 @@ def simulators():
             must = "observe must be a function (step, w1, w2, problem) -> arrays"
             remedy = "Define one at the top of a module: each new function object compiles anew."
             yield Row(function, {"observe": x}, must, got, remedy)
+
+
+def sampled():
+    """Runs and moments with noise drawn for N samples."""
+    run, moments = both = "simulate_sampled", "sampled_moments"
+    for function in both:
+        yield from seeds(function)
+        yield from integers(function, "num_samples", 1)
+        bad = {"seed": np.arange(3), "num_samples": [9, 9]}
+        got = "seed (3,), num_samples (2,)"
+        yield Row(function, bad, "shapes must broadcast together", got, FITTING)
+        must = "at most num_samples eigenvalues may differ from 0 by more than rounding"
+        remedy = "Spectrum.from_data sets the others to 0."
+        for x in (2, [5, 2]):
+            got = "3 of them with num_samples = 2"
+            yield Row(function, {"num_samples": x}, must, got, remedy)
+    yield from integers(run, "first_step", 0)
+    must, remedy = "first_step must be one integer", "All networks of a call are at the same step."
+    yield Row(run, {"first_step": [1, 2]}, must, "shape (2,)", remedy)
+    must = "first_step + num_steps must be below 2^31"
+    remedy = "Steps are counted in int32; begin again at 0 with another seed."
+    yield Row(run, {"first_step": 2**31 - 3}, must, "2147483645 + 5", remedy)
+    bad, got = {"w1": np.ones((4, 2, 3)), "seed": np.arange(5)}, "problem (4,), seed (5,)"
+    yield Row(run, bad, "shapes must broadcast together", got, FITTING)
+    yield from integers(moments, "step", 0)
+    for argument in ("eigenvalue", "noise"):
+        yield from numbers(moments, argument)
+    yield from values(moments, "eigenvalue", NON_NEGATIVE, wrap=lambda x: [1.0, x])
+    yield from values(moments, "noise", NON_NEGATIVE)
+    must, remedy = "eigenvalue must have shape (..., D)", "Pass a list of one where D = 1."
+    yield Row(moments, {"eigenvalue": 1.0}, must, "()", remedy)
+    yield unfit(moments, "noise (2,), eigenvalue (4,)", noise=2, eigenvalue=(4, 3))
+    bad = {"seed": np.arange(2), "step": np.arange(3)}
+    yield Row(moments, bad, "shapes must broadcast together", "seed (2,), step (3,)", FITTING)
 
 
 def compensation():
@@ -452,6 +508,9 @@ def trained():
     bad = {"seed": np.arange(2), "learning_rate": np.ones(3)}
     got = "seed (2,), learning_rate (3,)"
     yield Row(function, bad, "shapes must broadcast together", got, FITTING)
+    bad, got = {"seed": np.arange(2), "w1": [W1] * 3}, "w1 (3,), seed (2,)"
+    yield Row(function, bad, "shapes must broadcast together", got, FITTING)
+    yield unfit(function, "noise (3,), learning_rate (2,)", noise=3, learning_rate=2)
     yield from optimisers(function)
     yield from counts(function, "num_epochs", 0)
     yield from counts(function, "first_epoch", 0)
@@ -462,9 +521,12 @@ def trained():
     must = "batch_size must be at most the N = 4 samples"
     remedy = "Leave it out for one step on all samples."
     yield Row(function, {"batch_size": 5}, must, "5", remedy)
-    must = "save_steps must increase strictly within [0, num_steps = 5]"
-    remedy = "a strictly increasing tuple of Python ints; num_steps itself may be left out."
+    must = "save_steps must increase strictly within [0, num_epochs = 5]"
+    remedy = "a strictly increasing tuple of Python ints; num_epochs itself may be left out."
     yield Row(function, {"save_steps": (3, 2)}, must, "(3, 2)", remedy)
+    must = "save_every and save_steps exclude each other"
+    bad, got = {"save_every": 1, "save_steps": (1,)}, "save_every = 1 and save_steps = (1,)"
+    yield Row(function, bad, must, got, "Pass one of them.")
     must = "observe must be a function (epoch, w1, w2, x) -> arrays"
     remedy = "Define one at the top of a module: each new function object compiles anew."
     yield Row(function, {"observe": 3}, must, "int", remedy)
@@ -821,6 +883,7 @@ ROWS = [
     *networks(),
     *lanczos(),
     *simulators(),
+    *sampled(),
     *compensation(),
     *trained(),
     *results(),
@@ -834,7 +897,8 @@ ROWS = [
 
 def named(row):
     bad = ",".join(f"{n}={x!r}" for n, x in row.bad.items())
-    return re.sub(r"\s+", "", f"{row.function}-{bad}")[:90]
+    # Without addresses, for the processes that share the tests must name them alike.
+    return re.sub(r" at 0x\w+|\s+", "", f"{row.function}-{bad}")[:90]
 
 
 def arguments_of(row):

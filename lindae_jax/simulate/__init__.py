@@ -3,7 +3,7 @@
 from lindae_jax.simulate.matrices import simulate_matrices
 from lindae_jax.simulate.networks import identity_mapping, simulate_networks
 from lindae_jax.simulate.pairs import simulate_pairs
-from lindae_jax.simulate.sampled import simulate_sampled
+from lindae_jax.simulate.sampled import sampled_moments, simulate_sampled
 from lindae_jax.simulate.trajectory import (
     DIVERGED,
     INVALID_INPUT,
@@ -22,6 +22,7 @@ __all__ = [
     "Trajectory",
     "identity_mapping",
     "raise_on_divergence",
+    "sampled_moments",
     "simulate_matrices",
     "simulate_networks",
     "simulate_pairs",

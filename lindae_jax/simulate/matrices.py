@@ -1,7 +1,6 @@
 """Gradient descent of whole matrix autoencoders in the eigenbasis."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,8 @@ from jax.typing import ArrayLike
 from lindae_jax import checks
 from lindae_jax.batches import layout
 from lindae_jax.problem import Problem
-from lindae_jax.simulate import trajectory
+from lindae_jax.simulate import products, trajectory
+from lindae_jax.simulate.products import product
 from lindae_jax.simulate.trajectory import Trajectory
 
 # Elements of encoders in a block: with all that a step needs, they fit a core's cache.
@@ -94,7 +94,7 @@ def simulate_matrices(
     steps = trajectory.schedule(num_steps, save_every, save_steps)
     trajectory.check_observe(observe)
     (w1, w2), problem, _ = checks.matrix_door(problem, w1=w1, w2=w2)
-    cut = layout.lay_out([w1, *_per_matrix(problem)], _BLOCK, _BLOCK, inner=2)
+    cut = layout.lay_out([w1, *products.per_matrix(problem)], _BLOCK, _BLOCK, inner=2)
     if any(map(checks.is_traced, jax.tree.leaves((w1, w2, problem)))):
         return _simulate(w1, w2, problem, steps, observe, cut)
     # At the top level, though the caller may be tracing something else.
@@ -117,8 +117,8 @@ def _core(
     w1, w2 = (jnp.where(good[..., None, None], w, jnp.nan) for w in (w1, w2))
     (w1, w2), observed = trajectory.follow(
         functools.partial(_advance, problem, cut),
-        lambda state: (state.a, _transpose(state.b)),
-        _State(w1, _transpose(w2)),
+        lambda state: (state.a, products.transpose(state.b)),
+        _State(w1, products.transpose(w2)),
         steps,
         None if observe is None else lambda *row: observe(*row, problem),
     )
@@ -130,42 +130,15 @@ _STATIC = (4, 5)
 _simulate = jax.jit(_core, static_argnums=_STATIC)
 
 
-def _per_matrix(problem: Problem) -> tuple[jax.Array, ...]:
-    """The fields with the two axes of a matrix."""
-    others = problem.noise, problem.decay, problem.learning_rate
-    return problem.eigenvalue[..., None, :], *(x[..., None, None] for x in others)
-
-
 def _advance(problem: Problem, cut: layout.Layout, state: _State, num_steps: jax.Array) -> _State:
     """Take a traced number of steps, on all devices."""
 
     def part(num_steps: jax.Array, *arrays: jax.Array) -> list[jax.Array]:
         compute = functools.partial(_take_steps, num_steps)
-        return _in_groups(compute, arrays, cut.block)
+        return products.in_groups(compute, arrays, cut.block)
 
-    inputs = (num_steps, *state, *_per_matrix(problem))
+    inputs = (num_steps, *state, *products.per_matrix(problem))
     return _State(*cut.compute(part, inputs, len(state)))
-
-
-def _in_groups(
-    compute: Callable[..., Sequence[jax.Array]], arrays: Sequence[jax.Array], largest: int | None
-) -> list[jax.Array]:
-    """A function of matrices, on so many networks at a time that a block holds them."""
-    *batch, num_hidden, num_directions = arrays[0].shape
-    num = math.prod(batch)
-    size = max(1, (largest or 0) // (num_hidden * num_directions))
-    if largest is None or num <= size:
-        return list(compute(*arrays))
-    num_groups = -(-num // size)
-    size = -(-num // num_groups)
-
-    def grouped(x: jax.Array) -> jax.Array:
-        x = jnp.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(num, *x.shape[-2:])
-        x = jnp.pad(x, ((0, num_groups * size - num), (0, 0), (0, 0)), mode="edge")
-        return x.reshape(num_groups, size, *x.shape[-2:])
-
-    results = jax.lax.map(lambda group: compute(*group), tuple(map(grouped, arrays)))
-    return [y.reshape(-1, *y.shape[-2:])[:num].reshape(arrays[0].shape) for y in results]
 
 
 def _take_steps(
@@ -199,11 +172,11 @@ def _narrow_gradient(
     """Minus the gradient through H x H matrices: 8 H^2 D operations."""
     a, b = state
     scaled = a * total
-    gram = _product("...hd,...kd->...hk", b, b)
-    cross = _product("...hd,...kd->...hk", scaled, a)
+    gram = product("...hd,...kd->...hk", b, b)
+    cross = product("...hd,...kd->...hk", scaled, a)
     return _State(
-        (b * eigenvalue - _product("...hk,...kd->...hd", gram, scaled)) - decay * a,
-        (a * eigenvalue - _product("...hk,...kd->...hd", cross, b)) - decay * b,
+        (b * eigenvalue - product("...hk,...kd->...hd", gram, scaled)) - decay * a,
+        (a * eigenvalue - product("...hk,...kd->...hd", cross, b)) - decay * b,
     )
 
 
@@ -213,17 +186,8 @@ def _wide_gradient(
     """Minus the gradient through D x D matrices: 6 H D^2 operations."""
     a, b = state
     diagonal = jnp.eye(a.shape[-1], dtype=a.dtype) * eigenvalue
-    residual = diagonal - _product("...hd,...he->...de", b, a) * total
+    residual = diagonal - product("...hd,...he->...de", b, a) * total
     return _State(
-        _product("...hd,...de->...he", b, residual) - decay * a,
-        _product("...he,...de->...hd", a, residual) - decay * b,
+        product("...hd,...de->...he", b, residual) - decay * a,
+        product("...he,...de->...hd", a, residual) - decay * b,
     )
-
-
-def _transpose(matrix: jax.Array) -> jax.Array:
-    return jnp.swapaxes(matrix, -2, -1)
-
-
-# Without the precision GPUs and TPUs round the factors to TF32 or bfloat16. Named axes and
-# no transposed arrays: XLA would write those to memory at every step.
-_product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)

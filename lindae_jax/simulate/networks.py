@@ -2,7 +2,7 @@
 
 A draw is a pure function of (seed value, what is drawn, epoch, sample,
 component): the first three are folded, one after the other, into a Threefry
-key, as in `lindae_jax.initial`, which then hashes the last two. So networks of
+key, as in `lindae_jax.draws`, which then hashes the last two. So networks of
 one seed see the same noise whatever their place in a batch, and neither
 minibatches, blocks of samples, further samples nor cuts of a run change it.
 """
@@ -18,19 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from lindae_jax import checks, initial
+from lindae_jax import checks, draws
 from lindae_jax.problem import Weights
 from lindae_jax.simulate import trajectory
+from lindae_jax.simulate.products import product
 from lindae_jax.simulate.trajectory import Trajectory
 from lindae_jax.spectrum import Spectrum
 
 # Values of the data in a block: few enough to stay near the cores, many enough for
 # products that keep them busy. It bounds the memory that a step needs.
 _BLOCK = 2**20
-
-# What is drawn, as in `initial` and `sampled`, which have 0 to 4. Part of every draw: never
-# change them.
-_NOISE, _SHUFFLE = 5, 6
 
 # phi, and what takes the slope of the loss from behind phi to before it, given phi's value.
 _ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
@@ -46,8 +43,6 @@ _RULES = {"x": "finite", "noise": "non_negative", "decay": "non_negative"}
 
 # Eigenvalues below this part of the largest are rounding, and have no mapping.
 _SMALLEST = 1e-10
-
-_Key = tuple[jax.Array, jax.Array]
 
 
 class _Settings(NamedTuple):
@@ -195,7 +190,7 @@ def simulate_networks(
         learning_rate = _FIGURE_6_RATE
     steps, first = _epochs(num_epochs, first_epoch, save_every, save_steps)
     tuned = _tuned(hyperparameters, learning_rate)
-    seed = initial._seed(seed)
+    seed = draws.seeds(seed)
     named = {"w1": w1, "w2": w2, "x": x, "noise": noise, "decay": decay}
     # rmsprop, for one, has a decay of its own.
     labels = {name: f"{name} of the optimiser" if name in named else name for name in tuned}
@@ -322,7 +317,8 @@ def _epochs(
             checks.brief(last),
             "Epochs are counted in int32.",
         )
-    return trajectory.schedule(num_epochs, save_every, save_steps), jnp.int32(first_epoch)
+    epochs = trajectory.schedule(num_epochs, save_every, save_steps, "num_epochs")
+    return epochs, jnp.int32(first_epoch)
 
 
 def _tuned(hyperparameters: Any, learning_rate: Any) -> dict[str, Any]:
@@ -498,8 +494,7 @@ def _good(members: _Member, tuned: dict[str, jax.Array], x: jax.Array) -> jax.Ar
     named = {"x": x, "noise": members.noise, "decay": members.decay}
     masks = [checks.allowed(rule, named[name]) for name, rule in _RULES.items()]
     masks += [checks.allowed(_rule(name), value) for name, value in tuned.items()]
-    seed = members.seed
-    masks += [(seed >= 0) & (seed.astype(jnp.uint32).astype(seed.dtype) == seed)]
+    masks += [draws.good(members.seed)]
     masks[0] = masks[0].all()
     return functools.reduce(jnp.logical_and, masks)
 
@@ -525,14 +520,15 @@ def _advance(
 
     def one(network: tuple[_Member, Weights, Any]) -> tuple[Weights, Any]:
         member, weights, optimizer = network
-        noise, shuffle = (_fold(_root(member.seed), what) for what in (_NOISE, _SHUFFLE))
+        root = draws.root(member.seed)
+        noise, shuffle = (draws.fold(root, k) for k in (draws.NETWORK_NOISE, draws.SHUFFLE))
 
         def train(i: jax.Array, now: tuple[Weights, Any]) -> tuple[Weights, Any]:
             epoch = (state.epoch + i).astype(jnp.uint32)
-            take = functools.partial(_step, settings, x, member, _fold(noise, epoch))
+            take = functools.partial(_step, settings, x, member, draws.fold(noise, epoch))
             if settings.batch_size is None:
                 return take(None, now)
-            order = _shuffled(_fold(shuffle, epoch), len(x))
+            order = _shuffled(draws.fold(shuffle, epoch), len(x))
             batches = order[: len(x) // settings.batch_size * settings.batch_size]
             batches = batches.reshape(-1, settings.batch_size)
             return jax.lax.fori_loop(0, len(batches), lambda b, now: take(batches[b], now), now)
@@ -547,7 +543,7 @@ def _step(
     settings: _Settings,
     x: jax.Array,
     member: _Member,
-    key: _Key,
+    key: draws.Key,
     chosen: jax.Array | None,
     now: tuple[Weights, Any],
 ) -> tuple[Weights, Any]:
@@ -565,7 +561,7 @@ def _gradient(
     weights: Weights,
     x: jax.Array,
     noise: jax.Array,
-    key: _Key,
+    key: draws.Key,
     chosen: jax.Array | None,
 ) -> Weights:
     """Gradient of the mean of (x^ - x)^2 over samples and components."""
@@ -578,10 +574,10 @@ def _gradient(
             lambda: clean + jnp.sqrt(noise) * fresh * _normal(key, index, clean),
             lambda: clean,
         )
-        hidden = phi(_product("nd,hd->nh", noisy, w1))
-        residual = _product("nh,dh->nd", hidden, w2) - clean
-        slope = back(_product("nd,dh->nh", residual, w2), hidden)
-        slopes = _product("nh,nd->hd", slope, noisy), _product("nd,nh->dh", residual, hidden)
+        hidden = phi(product("nd,hd->nh", noisy, w1))
+        residual = product("nh,dh->nd", hidden, w2) - clean
+        slope = back(product("nd,dh->nh", residual, w2), hidden)
+        slopes = product("nh,nd->hd", slope, noisy), product("nd,nh->dh", residual, hidden)
         return Weights(*slopes)
 
     scale = 2 / ((len(x) if chosen is None else len(chosen)) * x.shape[1])
@@ -630,66 +626,31 @@ def _mapping(
     phi, _ = _ACTIVATIONS[activation]
 
     def one(weights: Weights) -> jax.Array:
-        decoder = _product("dh,dk->hk", weights.w2, vectors)
+        decoder = product("dh,dk->hk", weights.w2, vectors)
 
         def part(rows: jax.Array, *_: jax.Array) -> jax.Array:
-            hidden = phi(_product("nd,hd->nh", rows, weights.w1))
-            out = _product("nh,hk->nk", hidden, decoder)
-            return (out * _product("nd,dk->nk", rows, vectors)).sum(0)
+            hidden = phi(product("nd,hd->nh", rows, weights.w1))
+            out = product("nh,hk->nk", hidden, decoder)
+            return (out * product("nd,dk->nk", rows, vectors)).sum(0)
 
         return _sum_over_blocks(part, x, None) / (len(x) * values)
 
     return _unflat(jax.lax.map(one, _flat(weights, batch, 2)), batch)
 
 
-# Without the precision GPUs and TPUs round the factors to TF32 or bfloat16.
-_product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
-
-
 # --- draws --------------------------------------------------------------------
 
 
-def _root(seed: jax.Array) -> _Key:
-    """The words of `jax.random.key(seed, impl="threefry2x32")`."""
-    return jnp.uint32(0), seed.astype(jnp.uint32)
-
-
-def _fold(key: _Key, number: ArrayLike) -> _Key:
-    """The words of `jax.random.fold_in(key, number)`."""
-    return _threefry(key, jnp.uint32(0), jnp.asarray(number, jnp.uint32))
-
-
-def _normal(key: _Key, sample: jax.Array, like: jax.Array) -> jax.Array:
+def _normal(key: draws.Key, sample: jax.Array, like: jax.Array) -> jax.Array:
     """Standard normal numbers, one row per sample, of the shape and dtype of an array."""
     component = jnp.arange(like.shape[1], dtype=jnp.uint32)
     high, low = jnp.broadcast_arrays(sample.astype(jnp.uint32)[:, None], component)
-    word, _ = _threefry(key, high, low)
-    # 24 bits, of which float32 holds every middle between two neighbours: symmetric, never
-    # infinite, at most 5.4, and of equal quantiles in float64.
-    middle = (jax.lax.bitcast_convert_type(word, jnp.int32) >> 8).astype(like.dtype) + 0.5
-    return math.sqrt(2) * jax.lax.erf_inv(middle * 2.0**-23)
+    word, _ = draws.words(key, high, low)
+    return draws.normal_24(word, like.dtype)
 
 
-def _shuffled(key: _Key, num_samples: int) -> jax.Array:
+def _shuffled(key: draws.Key, num_samples: int) -> jax.Array:
     """The numbers of the samples, in an order drawn for the key."""
     sample = jnp.arange(num_samples)
-    words = _threefry(key, sample.astype(jnp.uint32), jnp.zeros(num_samples, jnp.uint32))
+    words = draws.words(key, sample.astype(jnp.uint32), jnp.zeros(num_samples, jnp.uint32))
     return jax.lax.sort((*words, sample), num_keys=2)[2]
-
-
-def _threefry(key: _Key, high: jax.Array, low: jax.Array) -> _Key:
-    """Threefry-2x32 with 20 rounds (Salmon et al. 2011), as in `jax.random`.
-
-    Written out because that one makes the CPU pass over memory in each round, which
-    takes 5 times as long: half as long as training.
-    """
-    third = key[0] ^ key[1] ^ np.uint32(0x1BD11BDA)
-    words = key[0], key[1], third
-    high, low = high + key[0], low + key[1]
-    for group in range(5):
-        for turn in ((13, 15, 26, 6), (17, 29, 16, 24))[group % 2]:
-            high = high + low
-            low = high ^ ((low << np.uint32(turn)) | (low >> np.uint32(32 - turn)))
-        high = high + words[(group + 1) % 3]
-        low = low + words[(group + 2) % 3] + np.uint32(group + 1)
-    return high, low

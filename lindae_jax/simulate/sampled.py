@@ -2,8 +2,8 @@
 
 The N noisy samples of an epoch enter through X^T X~ and X~^T X~ alone, and so
 do 2 D rows that are drawn in their place: docs/theory.md section 7. A draw is
-a pure function of (seed value, what is drawn, step, row, column), by the
-conventions of `lindae_jax.initial`.
+a pure function of (seed value, what is drawn, step, row, column), as in
+`lindae_jax.draws`.
 """
 
 import functools
@@ -15,15 +15,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from lindae_jax import checks, initial
+from lindae_jax import checks, draws
 from lindae_jax.batches import layout
 from lindae_jax.problem import Problem
-from lindae_jax.simulate import matrices, trajectory
+from lindae_jax.simulate import products, trajectory
+from lindae_jax.simulate.products import product
 from lindae_jax.simulate.trajectory import Trajectory
 
-# What is drawn, where `initial` has 0 to 2, and above all rows of normal numbers the one
-# of the first candidates for chi-squared numbers. Part of every draw: never change them.
-_NOISE, _CANDIDATES = 3, 2**31
+# Above all rows of normal numbers, that of the first candidates for chi-squared numbers.
+# Part of every draw: never change it.
+_CANDIDATES = 2**31
 # Numbers in the rows of the networks that are trained together: what fits a core's
 # cache, or, where no cache matters, half a gigabyte of float32.
 _BLOCK, _LARGEST = 2**15, 2**27
@@ -138,7 +139,7 @@ def simulate_sampled(
     """
     steps = trajectory.schedule(num_steps, save_every, save_steps)
     trajectory.check_observe(observe)
-    seed = initial._seed(seed)
+    seed = draws.seeds(seed)
     samples = _integers("num_samples", num_samples, 1)
     first = _first_step(first_step, num_steps)
     (w1, w2), problem, batch = checks.matrix_door(problem, w1=w1, w2=w2)
@@ -193,7 +194,7 @@ def sampled_moments(
         A value out of its range, more than num_samples eigenvalues above
         rounding, shapes that do not broadcast, unsupported dtype.
     """
-    seed = initial._seed(seed)
+    seed = draws.seeds(seed)
     step = _integers("step", step, 0)
     samples = _integers("num_samples", num_samples, 1)
     arrays, _ = checks.cast({"eigenvalue": eigenvalue, "noise": noise})
@@ -218,11 +219,9 @@ def _integers(name: str, x: Any, least: int) -> jax.Array:
         if not jnp.issubdtype(x.dtype, jnp.integer):
             raise checks.mistake(what, f"dtype {x.dtype}", remedy)
         return x
-    try:
-        host = np.asarray(x)
-    except (TypeError, ValueError):  # a ragged list, or a key of jax.random
-        host = np.asarray(None)
-    if host.dtype.kind not in "iu":
+    host = checks.on_host(x)
+    # Integers that no integer type holds are objects to NumPy.
+    if host.dtype.kind not in "iu" and not all(type(n) is int for n in host.flat):
         raise checks.mistake(what, checks.brief(x), remedy)
     bad = (host < least) | (host > _MOST)
     if bad.any():
@@ -249,7 +248,7 @@ def _check_rank(eigenvalue: jax.Array, num_samples: jax.Array) -> None:
     """N samples span N directions."""
     if checks.is_traced(eigenvalue) or checks.is_traced(num_samples):
         return
-    if num_samples.size == 0 or np.min(num_samples) >= eigenvalue.shape[-1]:
+    if num_samples.size == 0 or np.asarray(num_samples).min() >= eigenvalue.shape[-1]:
         return
     with jax.ensure_compile_time_eval():
         beyond = np.asarray(_beyond_rank(eigenvalue, num_samples))
@@ -269,10 +268,6 @@ def _good_integers(x: jax.Array, least: int) -> jax.Array:
     return (x >= least) & (value >= least) & (value.astype(x.dtype) == x)
 
 
-def _good_seed(seed: jax.Array) -> jax.Array:
-    return (seed >= 0) & (seed.astype(jnp.uint32).astype(seed.dtype) == seed)
-
-
 # --- cores --------------------------------------------------------------------
 
 
@@ -288,13 +283,13 @@ def _core(
     seed, num_samples, first_step = drawn
     good = checks.valid(problem.per_direction()).all(-1)
     good &= ~_beyond_rank(problem.eigenvalue, num_samples).any(-1)
-    good = good & _good_seed(seed) & _good_integers(num_samples, 1) & _good_integers(first_step, 0)
+    good = good & draws.good(seed) & _good_integers(num_samples, 1) & _good_integers(first_step, 0)
     good = jnp.broadcast_to(good, w1.shape[:-2])
     w1, w2 = (jnp.where(good[..., None, None], w, jnp.nan) for w in (w1, w2))
     (w1, w2), observed = trajectory.follow(
         functools.partial(_advance, _per_network(problem, seed, num_samples), cut),
-        lambda state: (state.a, matrices._transpose(state.b)),
-        _State(w1, matrices._transpose(w2), first_step.astype(jnp.uint32)),
+        lambda state: (state.a, products.transpose(state.b)),
+        _State(w1, products.transpose(w2), first_step.astype(jnp.uint32)),
         steps,
         None if observe is None else lambda *row: observe(*row, problem),
     )
@@ -314,7 +309,7 @@ def _moments(
     noise: jax.Array,
     num_samples: jax.Array,
 ) -> Moments:
-    good = _good_seed(seed) & _good_integers(step, 0) & _good_integers(num_samples, 1)
+    good = draws.good(seed) & _good_integers(step, 0) & _good_integers(num_samples, 1)
     good &= checks.allowed("non_negative", noise)
     good &= checks.allowed("non_negative", eigenvalue).all(-1)
     good &= ~_beyond_rank(eigenvalue, num_samples).any(-1)
@@ -331,7 +326,7 @@ def _per_network(
     problem: Problem, seed: jax.Array, num_samples: jax.Array
 ) -> tuple[jax.Array, ...]:
     """All that a network's steps depend on, with the two axes of a matrix."""
-    return *matrices._per_matrix(problem), *(x[..., None, None] for x in (seed, num_samples))
+    return *products.per_matrix(problem), *(x[..., None, None] for x in (seed, num_samples))
 
 
 def _advance(
@@ -344,7 +339,7 @@ def _advance(
 
     def part(step: jax.Array, num_steps: jax.Array, *arrays: jax.Array) -> list[jax.Array]:
         compute = functools.partial(_take_steps, step, num_steps)
-        return matrices._in_groups(compute, arrays, size * hidden * directions)
+        return products.in_groups(compute, arrays, size * hidden * directions)
 
     inputs = state.step, num_steps, state.a, state.b, *fields
     a, b = cut.compute(part, inputs, 2)
@@ -395,14 +390,14 @@ def _narrow_gradient(
 ) -> tuple[jax.Array, jax.Array]:
     """Minus the gradient, without decay, from the rows: 8 H D^2 + 12 H^2 D operations."""
     rows, directions = _rows(source, step), a.shape[-1]
-    hidden = _product("hd,nd->hn", a, rows)
-    gram = _product("hd,kd->hk", b, b)
-    error = _product("hk,kn->hn", -gram, hidden)
+    hidden = product("hd,nd->hn", a, rows)
+    gram = product("hd,kd->hk", b, b)
+    error = product("hk,kn->hn", -gram, hidden)
     error = error.at[:, :directions].add(b * source.roots)
-    cross = _product("hn,kn->hk", hidden, hidden)
+    cross = product("hn,kn->hk", hidden, hidden)
     return (
-        _product("hn,nd->hd", error, rows),
-        hidden[:, :directions] * source.roots - _product("hk,kd->hd", cross, b),
+        product("hn,nd->hd", error, rows),
+        hidden[:, :directions] * source.roots - product("hk,kd->hd", cross, b),
     )
 
 
@@ -411,12 +406,8 @@ def _wide_gradient(
 ) -> tuple[jax.Array, jax.Array]:
     """Minus the gradient, without decay, from the moments: 8 H D^2 + 4 D^3 operations."""
     m1, m2 = _products(source, step)
-    residual = m1 - _product("hd,he->de", b, _product("hd,de->he", a, m2))
-    return _product("hd,de->he", b, residual), _product("he,de->hd", a, residual)
-
-
-# Without the precision GPUs and TPUs round the factors to TF32 or bfloat16.
-_product = matrices._product
+    residual = m1 - product("hd,he->de", b, product("hd,de->he", a, m2))
+    return product("hd,de->he", b, residual), product("he,de->hd", a, residual)
 
 
 # --- draws ------------------------------------------------------------------------
@@ -458,23 +449,22 @@ def _source(
 def _products(source: _Source, step: jax.Array) -> Moments:
     rows = _rows(source, step)
     m1 = source.roots[:, None] * rows[: len(source.roots)]
-    return Moments(m1, _product("nd,ne->de", rows, rows))
+    return Moments(m1, product("nd,ne->de", rows, rows))
 
 
 def _rows(source: _Source, step: jax.Array) -> jax.Array:
     """Rows (2 D, D) with the moments of the noisy samples; the clean ones are diag(roots), 0."""
     directions, dtype = len(source.roots), source.roots.dtype
-    key = jax.random.key(source.seed, impl="threefry2x32")
-    key = jax.random.fold_in(jax.random.fold_in(key, _NOISE), step)
+    key = draws.fold(draws.root(source.seed), draws.SAMPLED, step)
     column = jnp.arange(directions, dtype=jnp.uint32)
     row, degrees = column[:, None], source.degrees[:, None]
-    words = jax.vmap(lambda row: _words(key, row, directions))(column)
-    normal = _normal(words, dtype)
+    words = draws.words(draws.fold(key, row), 0, column)
+    normal, other = (draws.normal_32(word, dtype) for word in words)
     # The root of a chi-squared number of one degree of freedom is a normal number but for
     # its sign, which no product sees.
     free = (row < column) | ((row == column) & (degrees == 1))
-    rest = jnp.where(free, normal[..., 1], jnp.diag(jnp.sqrt(_chi_squared(key, source.degrees))))
-    noise = jnp.where(source.reached[:, None], normal[..., 0], 0)
+    rest = jnp.where(free, other, jnp.diag(jnp.sqrt(_chi_squared(key, source.degrees))))
+    noise = jnp.where(source.reached[:, None], normal, 0)
     rest = jnp.where(degrees > 0, rest, 0)
     return jnp.concatenate([jnp.diag(source.roots) + source.scale * noise, source.scale * rest])
 
@@ -482,36 +472,25 @@ def _rows(source: _Source, step: jax.Array) -> jax.Array:
 _Attempts = tuple[jax.Array, jax.Array, jax.Array]
 
 
-def _chi_squared(key: jax.Array, degrees: jax.Array) -> jax.Array:
+def _chi_squared(key: draws.Key, degrees: jax.Array) -> jax.Array:
     """A chi-squared number for each of the degrees of freedom, 0 where these are below 2.
 
     By the rejections of Marsaglia and Tsang (2000), exact. Each entry has
     candidates of its own, so that none depends on the others.
     """
     d = jnp.maximum(degrees / 2, 1) - 1 / 3
+    column = jnp.arange(len(degrees), dtype=jnp.uint32)
 
     def attempt(state: _Attempts) -> _Attempts:
         row, drawn, done = state
-        words = _words(key, row, len(degrees))
-        t = _normal(words[:, 0], degrees.dtype) / (3 * jnp.sqrt(d))
+        first, second = draws.words(draws.fold(key, row), 0, column)
+        t = draws.normal_32(first, degrees.dtype) / (3 * jnp.sqrt(d))
         # What cancels is left out, for d may be large.
         bound = d * (3 * (jnp.log1p(t) - t) + t**2 * (1.5 - t))
-        uniform = (words[:, 1].astype(degrees.dtype) + 0.5) * 2.0**-32
+        uniform = (second.astype(degrees.dtype) + 0.5) * 2.0**-32
         accepted = (t > -1) & (jnp.log(uniform) < bound)
         drawn = jnp.where(done, drawn, 2 * d * (1 + t) ** 3)
         return row + 1, drawn, done | accepted
 
     start = jnp.uint32(_CANDIDATES), jnp.zeros_like(degrees), degrees < 2
     return jax.lax.while_loop(lambda state: ~state[2].all(), attempt, start)[1]
-
-
-def _words(key: jax.Array, row: jax.Array, num_columns: int) -> jax.Array:
-    """Two words of 32 random bits for each entry of a row, (num_columns, 2)."""
-    key = jax.random.fold_in(key, row)
-    column = jnp.arange(num_columns, dtype=jnp.uint32)
-    return jax.vmap(lambda column: jax.random.key_data(jax.random.fold_in(key, column)))(column)
-
-
-def _normal(word: jax.Array, dtype: np.dtype) -> jax.Array:
-    """Normal numbers; the lower half of the 64 bits is the middle of what it may be."""
-    return initial._quantile(word, jnp.full_like(word, 0x7FFFFFFF), dtype)

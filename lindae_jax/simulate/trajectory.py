@@ -20,7 +20,9 @@ _MESSAGES = {
     DIVERGED: "Diverged: a weight is not finite at the last save; try a smaller learning rate.",
     INVALID_INPUT: (
         "Invalid input, found while tracing: eigenvalue, noise and decay must be finite and >= 0, "
-        "the learning rate finite and > 0; the weights are NaN."
+        "the learning rate finite and > 0, data and an optimiser's other numbers finite, seeds in "
+        "[0, 2^32), num_samples at least 1 and no fewer than the eigenvalues above rounding; the "
+        "weights are NaN."
     ),
     NOT_RUN: "Not run yet.",
 }
@@ -47,8 +49,10 @@ class Trajectory(NamedTuple):
     observed: Any
     """None, or what `observe` returned, each leaf with a leading axis (saves,)."""
     carry: Any = None
-    """With `compensated=True` a pair of arrays of the shapes of `w1` and `w2`: what float
-    sums rounded off, to be handed to a call that goes on; otherwise None."""
+    """What a call that goes on has to be handed besides the last weights. With
+    `compensated=True` a pair of arrays of the shapes of `w1` and `w2`: what float sums
+    rounded off. Of `simulate_networks` the optimiser's state at the end, each leaf with
+    leading axes (...). Otherwise None."""
 
 
 def status_message(code: int) -> str:
@@ -112,19 +116,27 @@ def raise_on_divergence(trajectory: Trajectory) -> None:
 # --- schedule ---------------------------------------------------------------
 
 
-def schedule(num_steps: int, save_every: int | None, save_steps: Sequence[int] | None) -> jax.Array:
+def schedule(
+    num_steps: int,
+    save_every: int | None,
+    save_steps: Sequence[int] | None,
+    counted: str = "num_steps",
+) -> jax.Array:
     """The steps to save, int32 (saves,); the last is always num_steps."""
-    return jnp.asarray(saved_steps(num_steps, save_every, save_steps), jnp.int32)
+    return jnp.asarray(saved_steps(num_steps, save_every, save_steps, counted), jnp.int32)
 
 
 def saved_steps(
-    num_steps: int, save_every: int | None, save_steps: Sequence[int] | None
+    num_steps: int,
+    save_every: int | None,
+    save_steps: Sequence[int] | None,
+    counted: str = "num_steps",
 ) -> list[int]:
-    """The steps to save, checked, as a list on the host."""
+    """The steps to save, checked, as a list on the host; `counted` is the caller's name."""
     remedy = "Steps are counted in int32; continue a longer run from its last weights."
-    total = checks.count("num_steps", num_steps)
+    total = checks.count(counted, num_steps)
     if total > np.iinfo(np.int32).max:
-        raise checks.mistake("num_steps must be below 2^31", checks.brief(total), remedy)
+        raise checks.mistake(f"{counted} must be below 2^31", checks.brief(total), remedy)
     if save_every is not None and save_steps is not None:
         raise checks.mistake(
             "save_every and save_steps exclude each other",
@@ -134,18 +146,18 @@ def saved_steps(
     if save_every is not None:
         steps = list(range(0, total, checks.count("save_every", save_every, 1)))
     else:
-        steps = _listed(total, () if save_steps is None else save_steps)
+        steps = _listed(total, () if save_steps is None else save_steps, counted)
     return [s for s in steps if s != total] + [total]
 
 
-def _listed(total: int, save_steps: Sequence[int]) -> list[int]:
-    remedy = "Pass a strictly increasing tuple of Python ints; num_steps itself may be left out."
+def _listed(total: int, save_steps: Sequence[int], counted: str) -> list[int]:
+    remedy = f"Pass a strictly increasing tuple of Python ints; {counted} itself may be left out."
     if checks.is_traced(save_steps) or not _iterates(save_steps):
         raise checks.mistake("save_steps must be a tuple of integers", repr(save_steps), remedy)
     steps = [checks.count("an entry of save_steps", s) for s in save_steps]
     if any(b <= a for a, b in itertools.pairwise(steps)) or max(steps, default=0) > total:
         raise checks.mistake(
-            f"save_steps must increase strictly within [0, num_steps = {total}]",
+            f"save_steps must increase strictly within [0, {counted} = {total}]",
             f"{tuple(steps)}"[:80],
             remedy,
         )

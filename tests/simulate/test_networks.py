@@ -10,9 +10,8 @@ import optax
 import pytest
 import scipy.special
 from jax.extend import random as hashes
-from test_lowering import PLATFORMS, products, real, stablehlo
 
-from lindae_jax import data, initial
+from lindae_jax import data, draws, initial
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.simulate import (
     DIVERGED,
@@ -82,7 +81,7 @@ gradient_of = jax.jit(jax.grad(literal_loss), static_argnums=3)
 def noise_of(seed, epoch, shape, dtype):
     """What the documentation says is drawn, by the key functions of JAX."""
     key = jax.random.key(seed, impl="threefry2x32")
-    key = jax.random.fold_in(jax.random.fold_in(key, networks._NOISE), epoch)
+    key = jax.random.fold_in(jax.random.fold_in(key, draws.NETWORK_NOISE), epoch)
     words = np.empty(shape, np.uint32)
     for i in range(shape[0]):
         for j in range(shape[1]):
@@ -118,18 +117,6 @@ def test_a_step_goes_down_the_gradient_of_the_loss(rng, dtype, eps, activation, 
     blocks = step()
     close((blocks.w1[0], blocks.w2[0]), (whole.w1[0], whole.w2[0]), 20 * eps)
     forget()
-
-
-@pytest.mark.both
-def test_draws_are_the_hashes_of_jax(eps, dtype):
-    key = networks._fold(networks._fold(networks._root(jnp.uint32(2**32 - 5)), 5), 2**31)
-    expected = jax.random.key(np.uint32(2**32 - 5), impl="threefry2x32")
-    expected = jax.random.fold_in(jax.random.fold_in(expected, 5), 2**31)
-    np.testing.assert_array_equal(jnp.stack(key), jax.random.key_data(expected))
-    count = np.arange(200, dtype=np.uint32) * np.uint32(77_777_777)
-    words = networks._threefry(key, jnp.asarray(count[:100]), jnp.asarray(count[100:]))
-    hashed = hashes.threefry_2x32(jnp.stack(key), jnp.asarray(count))
-    np.testing.assert_array_equal(jnp.concatenate(words), hashed)
 
 
 @pytest.mark.both
@@ -299,7 +286,7 @@ def test_minibatches_are_steps_one_after_the_other(rng, dtype, eps):
     got = trained(6, w1, w2, x, num_epochs=3, batch_size=4, learning_rate=0.5)
     orders = []
     for epoch in range(3):
-        key = networks._fold(networks._fold(networks._root(jnp.uint32(6)), 6), epoch)
+        key = draws.fold(draws.root(jnp.uint32(6)), 6, epoch)
         orders.append(networks._shuffled(key, 11).tolist())
         assert sorted(orders[-1]) == list(range(11))
         for batch in (orders[-1][:4], orders[-1][4:8]):
@@ -439,30 +426,6 @@ def test_vmap_is_a_batch(rng):
     close((mapped.w1[:, 0], mapped.w2[:, 0]), (whole.w1[0], whole.w2[0]), 1e-5)
 
 
-@pytest.mark.both
-@pytest.mark.parametrize("platform", PLATFORMS)
-def test_lowers_in_its_own_precision(platform):
-    def train(seed, w1, w2, x, noise, rate):
-        settings = {"noise": noise, "decay": noise, "learning_rate": rate}
-        return simulate_networks(
-            seed, w1, w2, x, **settings, num_epochs=20, save_every=5, batch_size=3, observe=observed
-        )
-
-    def observed(epoch, w1, w2, x):
-        spectrum = Spectrum(jnp.ones(6, x.dtype), jnp.eye(6, dtype=x.dtype))
-        return identity_mapping(w1, w2, x, spectrum, (0, 2))
-
-    seed = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    shapes = seed, real(2, 3, 6), real(2, 6, 3), real(8, 6), real(2), real(2)
-    text = stablehlo(train, shapes, platform)
-    found = products(text)
-    assert len(found) >= 8
-    for line in found:
-        assert line.count("HIGHEST") == 2, line
-    other = "xf32>" if jax.config.jax_enable_x64 else "xf64>"
-    assert other not in text
-
-
 # --- the mapping -----------------------------------------------------------------------
 
 
@@ -505,61 +468,6 @@ def test_directions_that_the_data_do_not_reach_have_no_mapping(rng):
 # --- wrong arguments -------------------------------------------------------------------
 
 W1, W2, X = np.full((2, 3), 0.1), np.full((3, 2), 0.1), np.ones((4, 3))
-FITTING = "as in x; got {}. One column of w1 and one row of w2"
-WRONG = [
-    ({"seed": 1.5}, "seed must be an integer; got 1.5. Pass integers"),
-    ({"seed": -1}, "seed must lie in [0, 2^32); got -1. Pass"),
-    ({"w1": W2}, FITTING.format("w1 (3, 2), w2 (3, 2)")),
-    ({"w2": W2[:2]}, FITTING.format("w1 (2, 3), w2 (2, 2)")),
-    ({"w1": W1[0]}, FITTING.format("w1 (3,), w2 (3, 2)")),
-    ({"x": X[:, :2]}, "D = 2 " + FITTING.format("w1 (2, 3), w2 (3, 2)")),
-    ({"x": X[0]}, "x must be 2-D, one sample per row; got shape (3,). Reshape"),
-    ({"x": X[:0]}, "x must have at least one row and one column; got shape (0, 3). Check"),
-    ({"x": X * np.nan}, "x must be finite; got nan at index (0, 0) (12 of 12 values). Check"),
-    ({"x": X.astype(np.float16)}, "x must be real numbers, float32 or float64"),
-    ({"w1": "w"}, "w1 must be real numbers, float32 or float64 (or integers); got str. Convert"),
-    ({"noise": -1.0}, "noise must be finite and >= 0; got -1.0. Check"),
-    ({"decay": np.inf}, "decay must be finite and >= 0; got inf. Check"),
-    ({"learning_rate": 0.0}, "learning_rate must be finite and > 0; got 0.0. Pass"),
-    ({"noise": np.ones(2), "decay": np.ones(3)}, "must broadcast together; got noise (2,), decay"),
-    ({"seed": np.arange(2), "w1": [W1] * 3}, "must broadcast together; got w1 (3,), seed (2,)"),
-    ({"learning_rate": np.ones(2), "noise": np.ones(3)}, "got noise (3,), learning_rate (2,). Add"),
-    ({"activation": "gelu"}, "must be one of relu, tanh, identity; got 'gelu'. Name one"),
-    ({"activation": ["relu"]}, "must be one of relu, tanh, identity; got ['relu']. Name one"),
-    ({"optimizer": 0.1}, "must be an optax.GradientTransformation; got float. Pass"),
-    ({"optimizer": optax.adam}, "must be an optax.GradientTransformation; got function. Pass"),
-    ({"hyperparameters": [1.0]}, "hyperparameters must be a dict; got list. Write"),
-    ({"hyperparameters": {"b1": 0.9}}, "into the optimiser; got b1 where it has learning_rate. M"),
-    ({"optimizer": optax.adam(0.1), "learning_rate": 1.0}, "got learning_rate where it has none."),
-    (
-        {"optimizer": optax.inject_hyperparams(optax.sgd)(lambda i: 0.1), "learning_rate": 1.0},
-        "got learning_rate where it has none. Make",
-    ),
-    ({"optimizer": ADAM, "hyperparameters": {"b1": np.inf}}, "b1 must be finite; got inf. Check"),
-    (
-        {"learning_rate": 0.1, "hyperparameters": {"learning_rate": 0.1}},
-        "learning_rate must be given once; got it, and an entry of hyperparameters. Leave out",
-    ),
-    ({"num_epochs": -1}, "num_epochs must be an integer >= 0; got -1. Pass"),
-    ({"num_epochs": 1.5}, "num_epochs must be an integer >= 0; got 1.5. Pass"),
-    ({"first_epoch": -1}, "first_epoch must be an integer >= 0; got -1. Pass"),
-    ({"first_epoch": 2**31 - 3}, "must be below 2^31; got 2147483650. Epochs"),
-    ({"save_every": 0}, "save_every must be an integer >= 1; got 0. Pass"),
-    ({"save_every": 1, "save_steps": (1,)}, "exclude each other"),
-    ({"save_steps": (3, 2)}, "must increase strictly within"),
-    ({"batch_size": 0}, "batch_size must be an integer >= 1; got 0. Pass"),
-    ({"batch_size": 5}, "batch_size must be at most the N = 4 samples; got 5. Leave"),
-    ({"observe": 3}, "observe must be a function (epoch, w1, w2, x) -> arrays; got int. Define"),
-    ({"carry": 3}, "carry must be that of a run with this optimiser, batch and dtype; got int. P"),
-]
-
-
-@pytest.mark.parametrize(("bad", "message"), WRONG, ids=range(len(WRONG)))
-def test_mistakes_are_said(bad, message):
-    good = {"seed": 0, "w1": W1, "w2": W2, "x": X, "num_epochs": 5}
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - compared as a whole
-        simulate_networks(**(good | bad))
-    assert message in str(error.value)
 
 
 def test_a_carry_of_another_batch_is_refused():
@@ -568,26 +476,6 @@ def test_a_carry_of_another_batch_is_refused():
         simulate_networks([0, 1], W1, W2, X, num_epochs=1, carry=one.carry)
     with pytest.raises(ValueError, match="carry must be that of a run with this optimiser, batch"):
         simulate_networks(0, W1, W2, X, num_epochs=1, carry=one.carry, optimizer=ADAM)
-
-
-SPECTRUM = Spectrum(np.ones(3), np.eye(3))
-NO_MAPPING = [
-    ({"spectrum": np.eye(3)}, "spectrum must be a Spectrum; got ndarray. Make"),
-    ({"spectrum": Spectrum(np.ones(2), np.eye(2))}, "D = 3 directions, as x; got 2. Make"),
-    ({"directions": (0, 3)}, "directions must be below D = 3; got (0, 3). They"),
-    ({"directions": (-1,)}, "an entry of directions must be an integer >= 0; got -1. Pass"),
-    ({"activation": None}, "must be one of relu, tanh, identity; got None. Name one"),
-    ({"w1": W2}, FITTING.format("w1 (3, 2), w2 (3, 2)")),
-    ({"x": X[0]}, "x must be 2-D, one sample per row; got shape (3,). Reshape"),
-    ({"w1": [W1] * 2, "w2": [W2] * 3}, "must broadcast together; got w1 (2,), w2 (3,). Add"),
-]
-
-
-@pytest.mark.parametrize(("bad", "message"), NO_MAPPING, ids=range(len(NO_MAPPING)))
-def test_mistakes_about_the_mapping_are_said(bad, message):
-    with pytest.raises(ValueError) as error:  # noqa: PT011 - compared as a whole
-        identity_mapping(**({"w1": W1, "w2": W2, "x": X, "spectrum": SPECTRUM} | bad))
-    assert message in str(error.value)
 
 
 def test_without_optax_the_extra_is_named(monkeypatch):

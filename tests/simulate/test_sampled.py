@@ -1,15 +1,14 @@
 """Sampled noise against direct draws, against the marginalised run, against itself cut up."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from test_lowering import PLATFORMS, X64, products, real, stablehlo
 
+from lindae_jax import draws
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import (
     DIVERGED,
@@ -43,7 +42,7 @@ def sample(rng, dtype, hidden=2, directions=6, members=6):
 # --- in distribution ------------------------------------------------------------------
 
 
-def assert_same_mean_and_covariance(draws, others):
+def assert_same_mean_and_covariance(ours, others):
     """Samples (n, k): all means and the covariances of all couples, within 5 standard errors."""
 
     def estimates(x):
@@ -54,7 +53,7 @@ def assert_same_mean_and_covariance(draws, others):
         errors = centred.var(0) / len(x), (fourth - covariance**2) / len(x)
         return (x.mean(0), covariance), errors
 
-    (first, first_errors), (second, second_errors) = estimates(draws), estimates(others)
+    (first, first_errors), (second, second_errors) = estimates(ours), estimates(others)
     for a, b, u, v in zip(first, second, first_errors, second_errors, strict=True):
         # What is constant is so to rounding.
         assert (np.abs(a - b) <= 5 * np.sqrt(u + v) + 1e-6).all()
@@ -125,11 +124,11 @@ def test_scatter_falls_as_the_root_of_the_number_of_samples(rng, eps):
 def test_chi_squared(dtype):
     """Degrees small and large, by Kolmogorov and Smirnov; none below 2."""
     degrees = np.array([2, 3, 4, 7, 60, 49_216, 10**6, 1, 0, -3])
-    keys = jax.vmap(lambda s: jax.random.key(s, impl="threefry2x32"))(jnp.arange(5000))
-    draws = jax.jit(jax.vmap(_chi_squared, (0, None)))(keys, jnp.asarray(degrees, dtype))
-    for k, drawn in zip(degrees[:7], np.asarray(draws, np.float64).T, strict=False):
+    keys = draws.root(jnp.arange(5000))
+    got = jax.jit(jax.vmap(_chi_squared, (0, None)))(keys, jnp.asarray(degrees, dtype))
+    for k, drawn in zip(degrees[:7], np.asarray(got, np.float64).T, strict=False):
         assert stats.kstest(drawn, stats.chi2(k).cdf).pvalue > 1e-3
-    np.testing.assert_array_equal(draws[:, 7:], 0)
+    np.testing.assert_array_equal(got[:, 7:], 0)
 
 
 @pytest.mark.x64
@@ -280,58 +279,6 @@ def test_runs_do_not_know_their_place(rng, dtype, eps):
 # --- what can be wrong -----------------------------------------------------------------------
 
 
-W1, W2, PROBLEM = np.full((2, 3), 0.1), np.full((3, 2), 0.1), Problem(np.ones(3), 0.1, 0.1, 0.1)
-RUN = {"seed": 0, "w1": W1, "w2": W2, "problem": PROBLEM, "num_samples": 9, "num_steps": 5}
-DRAW = {"seed": 0, "step": 0, "eigenvalue": np.ones(3), "noise": 0.1, "num_samples": 9}
-DOORS = {"run": (simulate_sampled, RUN), "draw": (sampled_moments, DRAW)}
-BOTH = [
-    ({"seed": -1}, r"seed must lie in \[0, 2\^32\); got -1. Pass integers from 0"),
-    ({"seed": 0.5}, "seed must be an integer; got 0.5. Pass"),
-    ({"num_samples": 0}, r"num_samples must lie in \[1, 2\^31\); got 0. Pass integers from 1"),
-    ({"num_samples": [4, 2**31]}, r"must lie in \[1, 2\^31\); got 2147483648. Pass"),
-    ({"num_samples": 9.0}, "num_samples must be integers; got 9.0. Pass"),
-    ({"num_samples": True}, "num_samples must be integers; got True. Pass"),
-    ({"num_samples": None}, "num_samples must be integers; got None. Pass"),
-    ({"num_samples": [[1], [1, 2]]}, "num_samples must be integers; got .*Pass"),
-    (
-        {"num_samples": [5, 2]},
-        "at most num_samples eigenvalues .*; got 3 of them with num_samples = 2. Pass those",
-    ),
-    ({"num_samples": [9, 9], "seed": [1, 2, 3]}, "shapes must broadcast together; got .*Add axes"),
-]
-WRONG = [
-    *(("run", *row) for row in BOTH),
-    *(("draw", *row) for row in BOTH),
-    ("run", {"first_step": -1}, r"first_step must lie in \[0, 2\^31\); got -1. Pass"),
-    ("run", {"first_step": 1.0}, "first_step must be integers; got 1.0. Pass"),
-    ("run", {"first_step": [1, 2]}, r"first_step must be one integer; got shape \(2,\). All"),
-    ("run", {"first_step": 2**31 - 3}, r"must be below 2\^31; got 2147483645 \+ 5. Steps are"),
-    ("run", {"num_steps": -1}, "num_steps must be an integer >= 0; got -1. Pass"),
-    ("run", {"save_every": 2, "save_steps": (1,)}, "exclude each other; got .* Pass one"),
-    ("run", {"observe": 3}, "observe must be a function .*; got int. Define"),
-    ("run", {"w1": W2}, "must be matrices .*; got .* Give both"),
-    ("run", {"problem": None}, "problem must be a lindae_jax.Problem; got NoneType. Build"),
-    ("run", {"problem": Problem(np.ones(4))}, r"must have shape \(..., 3\); got \(4,\). One"),
-    ("run", {"problem": Problem(np.ones(3), -0.1)}, "noise must be finite and >= 0; got -0.1"),
-    ("draw", {"noise": -0.1}, "noise must be finite and >= 0; got -0.1"),
-    ("draw", {"eigenvalue": 1.0}, r"eigenvalue must have shape \(..., D\); got \(\). Pass a list"),
-    ("draw", {"step": -1}, r"step must lie in \[0, 2\^31\); got -1. Pass integers from 0"),
-]
-
-
-@pytest.mark.parametrize(("door", "bad", "message"), WRONG)
-def test_mistakes_say_what_was_wrong_what_came_what_to_do(door, bad, message):
-    function, good = DOORS[door]
-    with pytest.raises(ValueError, match=message):
-        function(**good | bad)
-
-
-def test_traced_integers_must_be_integers():
-    for name in ("num_samples", "first_step", "seed"):
-        with pytest.raises(ValueError, match=rf"{name} must be .*; got dtype float32"):
-            jax.jit(lambda x, name=name: simulate_sampled(**RUN | {name: x}))(jnp.float32(3))
-
-
 @pytest.mark.both
 def test_eigenvalues_within_rounding_of_zero_are_taken_for_it(eps):
     """D eps times the largest, whatever their order; twice that is too much."""
@@ -342,6 +289,18 @@ def test_eigenvalues_within_rounding_of_zero_are_taken_for_it(eps):
                 sampled_moments(0, 0, eigenvalue, 0.1, num_samples=2)
         else:
             assert np.isfinite(sampled_moments(0, 0, eigenvalue, 0.1, num_samples=2).m2).all()
+
+
+def test_what_is_concrete_is_checked_under_jit():
+    """A traced seed beside eigenvalues and N that are not."""
+
+    def draw(seed, num_samples):
+        return sampled_moments(seed, 0, np.ones(3), 0.1, num_samples=num_samples)
+
+    under_jit = jax.jit(draw, static_argnums=1)
+    np.testing.assert_array_equal(under_jit(jnp.int32(7), 5).m1, draw(7, 5).m1)
+    with pytest.raises(ValueError, match="got 3 of them with num_samples = 2"):
+        under_jit(jnp.int32(7), 2)
 
 
 @pytest.mark.both
@@ -423,27 +382,3 @@ def test_observe_runs_when_the_core_is_traced_and_no_value_traces_it_again(rng):
         run(np.float32(0.9), num_samples, first_step=num_samples // 2)
     run(np.float32(0.5), 9, num_steps=3)
     assert len(calls) == traced
-
-
-# --- other platforms ---------------------------------------------------------------------------
-
-
-@pytest.mark.both
-@pytest.mark.parametrize("platform", PLATFORMS)
-@FORMS
-def test_lowers_in_its_own_precision(platform, hidden):
-    def run(seed, num_samples, w1, w2, *fields):
-        return simulate_sampled(
-            seed, w1, w2, Problem(*fields), num_samples=num_samples, num_steps=9, save_every=4
-        )
-
-    seed = jax.ShapeDtypeStruct((2,), jnp.uint32)
-    num_samples = jax.ShapeDtypeStruct((2,), jnp.int32)
-    shapes = real(2, hidden, 6), real(2, 6, hidden), real(2, 6), *[real(2)] * 3
-    text = stablehlo(run, (seed, num_samples, *shapes), platform)
-    found = products(text)
-    assert len(found) >= 5
-    for line in found:
-        assert line.count("HIGHEST") == 2, line
-    other = r"\bf32\b|xf32\b" if X64 else r"\bf64\b|xf64\b"
-    assert [line for line in text.splitlines() if re.search(other, line)] == []
