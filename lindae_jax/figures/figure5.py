@@ -26,7 +26,7 @@ SEE = (
 
 _DATA = "mnist", "cifar10"
 _QUICK_DATA, _QUICK_STEPS = ("digits",), 2_000
-# Singular values are taken so often, losses kept every second time; a call is two of them.
+# Epochs between two looks at singular values and losses.
 _EVERY = 50
 # The theory says that training has converged if it is so near to w* at the end.
 _CONVERGED = 0.005
@@ -148,45 +148,45 @@ def _train(
 ) -> dict[str, np.ndarray]:
     """What is kept of the training, and when each mapping first reaches half of w*."""
     w1, w2 = (jnp.broadcast_to(w, (len(NETWORKS), *w.shape)) for w in weights)
-    rows: list[dict[str, np.ndarray]] = []
+    every: list[np.ndarray] = []
+    kept = [_costly(w1, w2, problem)]
     done, total = 0, settings.num_steps
     with bars.bar(True, "cli", total=total, desc=settings.data, unit=" epochs") as bar:
         while done < total:
-            length = min(2 * _EVERY, total - done)
+            length = min(_EVERY, total - done)
             part = simulate_matrices(
                 w1, w2, problem, num_steps=length, save_every=1, observe=_observe
             )
             stop_if_diverged(np.asarray(part.status), done + length, settings, problem)
-            new = {name: np.asarray(x)[done > 0 :] for name, x in part.observed.items()}
-            rows.append({name: x[..., columns] if x.ndim > 2 else x for name, x in new.items()})
+            every.append(np.asarray(part.observed)[done > 0 :][..., columns])
             w1, w2 = part.w1[-1], part.w2[-1]
+            kept.append(_costly(w1, w2, problem))
             done += length
             bar.update(length)
-    every = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    kept = np.isfinite(every["loss"]).all(axis=-1)
+    epoch = np.minimum(np.arange(len(kept)) * _EVERY, total)
+    along = np.concatenate(every)
+    values, losses = (
+        np.stack([np.asarray(x) for x in column]) for column in zip(*kept, strict=True)
+    )
     level = np.where(fixed_point > 0, fixed_point / 2, np.nan)
-    passage = first_passage(np.arange(total + 1), every["mapping"], level)
+    passage = first_passage(np.arange(total + 1), along, level)
     return {
-        "epoch": np.flatnonzero(kept),
-        "singular_value": every["singular_value"][kept],
-        "mapping": every["mapping"][kept],
-        "loss": every["loss"][kept],
+        "epoch": epoch,
+        "singular_value": values[..., columns],
+        "mapping": along[epoch],
+        "loss": losses,
         "half_time": np.where(np.isnan(level), np.nan, np.asarray(passage)),
     }
 
 
-def _observe(step: Any, w1: jax.Array, w2: jax.Array, problem: Problem) -> dict[str, jax.Array]:
-    """The mapping at each epoch; NaN for what costs as much as an epoch, but at a few."""
+def _observe(step: Any, w1: jax.Array, w2: jax.Array, problem: Problem) -> jax.Array:
+    return mapping(w1, w2)
 
-    def costly(w1: jax.Array, w2: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return singular_values(w1, w2), matrix_loss(w1, w2, problem)
 
-    def nothing(w1: jax.Array, w2: jax.Array) -> tuple[jax.Array, jax.Array]:
-        shapes = jax.eval_shape(costly, w1, w2)
-        return tuple(jnp.full(s.shape, jnp.nan, s.dtype) for s in shapes)  # type: ignore[return-value]
-
-    values, loss = jax.lax.cond(step % _EVERY == 0, costly, nothing, w1, w2)
-    return {"singular_value": values, "loss": loss, "mapping": mapping(w1, w2)}
+@jax.jit
+def _costly(w1: jax.Array, w2: jax.Array, problem: Problem) -> tuple[jax.Array, jax.Array]:
+    """What costs as much as an epoch or more: singular values and loss."""
+    return singular_values(w1, w2), matrix_loss(w1, w2, problem)
 
 
 def draw(numbers: dict[str, Any]) -> Any:
