@@ -314,7 +314,7 @@ def sweep(
     """
     import jax
 
-    from lindae_jax.sweep import Busy, plan, toml
+    from lindae_jax.sweep import Busy, plan, progress, toml
     from lindae_jax.sweep.devices import default_share
     from lindae_jax.sweep.limits import refuse_what_does_not_fit
 
@@ -332,11 +332,11 @@ def sweep(
         job = toml.sweep_of(tables, config.parent)
     with _errors(_MISTAKE, ValueError, ImportError, Busy):
         if status:
-            print(plan.status_text(path, job))
+            print(progress.status_text(path, job))
             return 0
         if dry_run:
-            print(plan.plan_text(plan.plan(job, devices)), flush=True)
-            if store is not None and not allow_large:
+            print(plan.plan_text(plan.plan(job, devices, store)), flush=True)
+            if not allow_large:
                 refuse_what_does_not_fit(job, store)
             return 0
         if share is None and scheduler is None:
@@ -357,7 +357,7 @@ def sweep(
                 takeover=takeover,
                 allow_large=allow_large,
             )
-            print(plan.summary_text(path, job), path, sep="\n")
+            print(progress.summary_text(path), path, sep="\n")
     except KeyboardInterrupt:
         print("lindae: interrupted; the same command goes on", file=sys.stderr)
         return _INTERRUPTED
@@ -392,7 +392,7 @@ def _cluster(scheduler: str | None):
         raise ImportError(
             "scheduler needs dask; install it with: pip install 'lindae_jax[dask]'"
         ) from error
-    with Client(scheduler) as client:
+    with Client(scheduler, timeout="10s") as client:
         yield client
 
 

@@ -394,6 +394,10 @@ def test_a_dry_run_refuses_what_does_not_fit_unless_told_otherwise(capsys, tmp_p
     assert "members  1,000,000,000,000,000\n" in captured.out
     assert re.search(r"must fit into free space in .*; got [\d.e+]+ \w+\. ", one_line(captured))
     assert cli.main([*command, "--allow-large"]) == 0
+    capsys.readouterr()
+    # Without a store the disk of the current folder counts.
+    assert cli.main(["sweep", "large.toml", "--dry-run"]) == 2
+    assert f"must fit into free space in {tmp_path}" in one_line(capsys.readouterr())
     assert cli.main(["sweep", "large.toml", "--store", "out"]) == 2
     assert {path.name for path in tmp_path.iterdir()} == {"large.toml"}
 
@@ -430,7 +434,7 @@ def test_two_processes_share_the_chunks_and_the_status_follows(capsys, sweeps):
 def test_options_reach_the_sweep(sweeps, monkeypatch):
     got = []
     monkeypatch.setattr(Sweep, "run", lambda *given, **named: got.append((given, named)))
-    monkeypatch.setattr("lindae_jax.sweep.plan.summary_text", lambda *_: "")
+    monkeypatch.setattr("lindae_jax.sweep.progress.summary_text", lambda *_: "")
     command = "sweep s.toml --store out --devices 1 --process 2/5 --takeover --allow-large"
     assert cli.main(command.split()) == 0
     assert cli.main(["sweep", "s.toml", "--store", "out"]) == 0

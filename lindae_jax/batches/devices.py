@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lindae_jax import checks
 
 # Below this many members the way to other devices and back costs more than it saves.
-_LEAST = 50_000
+FEW = 50_000
 _AXIS = "batch"
 
 
@@ -89,7 +89,7 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0) -> Spread | None:
         return None
     shape = np.broadcast_shapes(*(x.shape for x in arrays))
     batch = shape[: len(shape) - inner]
-    if math.prod(shape) < _LEAST or math.prod(batch) == 1:
+    if math.prod(shape) < FEW or math.prod(batch) == 1:
         return None
     devices = _devices(arrays)
     if len(devices) < 2:

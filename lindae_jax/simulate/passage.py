@@ -13,7 +13,7 @@ def first_passage(step: jax.Array, rows: jax.Array, level: jax.Array) -> jax.Arr
     step : array, (saves,)
         Ascending.
     rows : array, (saves, ...)
-        A value per save; what is not finite reaches nothing.
+        A value per save. NaN counts as 0, infinity as the largest finite number.
     level : array, (...)
 
     Returns

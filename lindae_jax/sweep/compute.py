@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lindae_jax import theory
+from lindae_jax.batches.devices import FEW
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.simulate import Trajectory, simulate_matrices, simulate_pairs
 from lindae_jax.simulate.directions import balanced_pair, mapping
@@ -194,17 +195,21 @@ def _flow(
     names: tuple[str, ...], sweep: Sweep, t: jax.Array, start: Weights, problem: Problem
 ) -> list[np.ndarray]:
     """Parts of the flow's state at times (rows,), each (rows, ...)."""
-    # One program for all boxes, in whole vectors and with decay block by block, whatever
-    # is alike within a box: others differ in the last bits.
+    # One program for all boxes, in whole vectors and block by block, whatever is alike
+    # within a box: others differ in the last bits.
     even = sweep.model == "matrices" or _even(sweep)
     arrays = jnp.broadcast_arrays(*start, *_fields(problem))
     shape = (len(t), *arrays[0].shape)
+    least = _least_points(math.prod(shape))
+    if math.prod(shape) < FEW:
+        # Several devices would not be asked to take parts of so few, but all of them.
+        arrays = jax.device_put(arrays, min(problem.learning_rate.devices(), key=lambda d: d.id))
     t = t[:, None]
     if _decaying(sweep):
         points = jnp.broadcast_arrays(t, *(x.ravel() for x in arrays))
-        t, *arrays = (_padded_to(x.ravel(), _BLOCKS) for x in points)
+        t, *arrays = (_padded_to(x.ravel(), least) for x in points)
     else:
-        arrays = [_padded_to(x.ravel(), 0) for x in arrays]
+        arrays = [_padded_to(x.ravel(), -(-least // len(t))) for x in arrays]
     w1, w2, *fields = arrays
     found = solution.solve(names, t, w1, w2, Problem(*fields), decaying=_decaying(sweep), even=even)
     # On the host: devices would exchange what they have to give it the grid's shape.
@@ -214,13 +219,19 @@ def _flow(
     return [x.ravel()[: math.prod(shape)].reshape(shape) for x in host]
 
 
+def _least_points(number: int) -> int:
+    """So many that each device which has a part of them walks its part in blocks."""
+    return _BLOCKS * (jax.local_device_count() if number >= FEW else 1)
+
+
 def _fields(problem: Problem) -> tuple[jax.Array, ...]:
     return problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
 
 
 def _padded_to(x: jax.Array, least: int) -> jax.Array:
     """At least so long, and a whole number of vectors."""
-    return jnp.pad(x, (0, max(least - x.size, -x.size % _VECTORS)), mode="edge")
+    size = max(least, x.size)
+    return jnp.pad(x, (0, size - x.size + -size % _VECTORS), mode="edge")
 
 
 def _decaying(sweep: Sweep) -> bool:

@@ -16,10 +16,11 @@ STORE_VERSION = 1
 _LONGEST = 256
 
 
-def configuration(sweep: Sweep) -> dict[str, Any]:
+def configuration(sweep: Sweep, rows: np.ndarray | None = None) -> dict[str, Any]:
     """Every setting of a sweep, defaults filled in, as what JSON holds.
 
     Equal for sweeps that give equal results, in whatever order or type they were written.
+    A store that has been extended may have more rows than the sweep asks for.
     """
     return {
         "store_version": STORE_VERSION,
@@ -31,7 +32,7 @@ def configuration(sweep: Sweep) -> dict[str, Any]:
         "linked": {dim: sorted(names) for dim, names in sweep.linked.items()},
         # A step is a time, but the results' axes have other names.
         "along": "step" if sweep.times is None else "t",
-        "rows": _values(sweep.rows),
+        "rows": _values(sweep.rows if rows is None else rows),
         "observe": list(sweep.observe),
         "fraction": sweep.fraction if "first_passage" in sweep.observe else None,
         "directions": None if sweep.directions is None else _values(np.array(sweep.directions)),
@@ -44,6 +45,34 @@ def configuration(sweep: Sweep) -> dict[str, Any]:
         # Whether more steps can be taken later, by whatever is kept.
         "keep_weights": sweep.keep_weights or sweep.model == "theory" or "weights" in sweep.observe,
     }
+
+
+def remembered(sweep: Sweep) -> dict[str, Any]:
+    """What a store keeps of the sweep it was last asked for."""
+    return {
+        "configuration": configuration(sweep),
+        "early": _values(sweep.rows[:-1]),
+        "logarithmic": sweep.save_log is not None,
+    }
+
+
+def same(sweep: Sweep, theirs: dict[str, Any]) -> bool:
+    """Whether a sweep is the one remembered."""
+    return configuration(sweep) == theirs["configuration"]
+
+
+def saves_on(sweep: Sweep, theirs: dict[str, Any], end: float) -> bool:
+    """Whether a sweep's rows are those remembered, which end at `end`, or go on from them.
+
+    The last step is always saved, in whatever rhythm. Logarithmic steps to a later end are
+    others before this one too.
+    """
+    wanted = sweep.rows
+    logarithmic = sweep.save_log is not None and theirs["logarithmic"]
+    early = _values(wanted[wanted < end])
+    return bool(wanted[-1] >= end) and (
+        (logarithmic and bool(wanted[-1] > end)) or early == theirs["early"]
+    )
 
 
 def canonical(configuration: dict[str, Any]) -> str:

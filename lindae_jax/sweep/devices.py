@@ -83,10 +83,10 @@ def default_share(environment: Mapping[str, str] = os.environ) -> tuple[int, int
     index, count = 0, 1
     array = _slurm(environment, "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
     if array is not None:
-        index = array[0] - int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))
-        step = int(environment.get("SLURM_ARRAY_TASK_STEP", "1"))
-        index, count = index // step, array[1]
-        if index >= count:
+        index = array[0] - _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
+        step = _number(environment, "SLURM_ARRAY_TASK_STEP", 1)
+        index, count = index // max(1, step), array[1]
+        if not 0 <= index < count:
             raise checks.mistake(
                 "process must be told for a job array of Slurm with gaps in it",
                 f"its task {array[0]}, of {count} tasks",
@@ -102,10 +102,16 @@ def default_share(environment: Mapping[str, str] = os.environ) -> tuple[int, int
 
 
 def _slurm(environment: Mapping[str, str], index: str, count: str) -> tuple[int, int] | None:
+    """A place and of how many, if both are there."""
+    place, size = _number(environment, index, -1), _number(environment, count, 0)
+    return (place, size) if place >= 0 and size > 0 else None
+
+
+def _number(environment: Mapping[str, str], name: str, default: int) -> int:
     try:
-        return int(environment[index]), int(environment[count])
+        return int(environment[name])
     except (KeyError, ValueError):
-        return None
+        return default
 
 
 def checked_share(share: tuple[int, int]) -> tuple[int, int]:

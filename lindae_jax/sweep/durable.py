@@ -32,7 +32,7 @@ def write(path: Path, content: Any) -> None:
     Raises
     ------
     OSError
-        What was there is left as it was.
+        With the file's name; what was there is left as it was.
     """
     make_folder(path.parent)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_SUFFIX}")
@@ -42,8 +42,10 @@ def write(path: Path, content: Any) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
         raise
     _sync(path.parent)
 

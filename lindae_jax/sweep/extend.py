@@ -44,10 +44,10 @@ def extend(path: Path, sweep: Sweep, at_work: Callable[[], Sequence[str]] = tupl
     if rows is None:
         return False
     state, group = store.read_state(path), store.open_group(path)
+    runs = state["runs"]
     if holders := at_work():
         listed = ", ".join(holders)
         raise Busy(f"share {listed} of this store is at work, so it cannot grow. Wait for it.")
-    runs = state["runs"]
     if len(rows) > runs[-1][1]:
         runs = [*runs, [runs[-1][1], len(rows), _end(sweep, group)]]
     for name in ("", *variables(sweep), *sweep.axes):
@@ -57,8 +57,7 @@ def extend(path: Path, sweep: Sweep, at_work: Callable[[], Sequence[str]] = tupl
         array = group[name]
         array.resize(values.shape)
         array[...] = values
-    ours = config.configuration(sweep)
-    store.commit(group, sweep, {"configuration": ours, "chunk": state["chunk"], "runs": runs})
+    store.commit(path, sweep, rows, state["chunk"], runs)
     return True
 
 
@@ -70,43 +69,39 @@ def rows_of(path: Path, sweep: Sweep) -> np.ndarray | None:
     store.Refused
         The sweep is not one that the store can be extended to.
     """
-    state = store.read_state(path)
-    ours, theirs = config.configuration(sweep), state["configuration"]
-    if ours == theirs:
+    remembered = store.read_state(path)["sweep"]
+    if config.same(sweep, remembered):
         return None
     group = store.open_group(path)
-    _refuse_other(sweep, group, ours, theirs)
-    return _extended_rows(sweep, np.asarray(group[row_dim(sweep)][...]), ours, theirs)
+    _refuse_other(sweep, group, remembered)
+    return _extended_rows(sweep, np.asarray(group[row_dim(sweep)][...]), remembered)
 
 
-def _refuse_other(sweep: Sweep, group: Any, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+def _refuse_other(sweep: Sweep, group: Any, remembered: dict[str, Any]) -> None:
     """Raise unless the two differ in what can be extended, and there grow only."""
+    ours, theirs = config.configuration(sweep), remembered["configuration"]
     rest = {*ours, *theirs} - {"axes", "rows"}
     if any(ours.get(key) != theirs.get(key) for key in rest):
-        raise store.refused(ours, theirs)
+        raise store.refused(sweep, remembered)
     for name, values in sweep.axes.items():
         before = np.asarray(group[name][...])
         grown = values.ndim == before.ndim and np.array_equal(
             values if values.ndim == 0 else values[: before.size], before
         )
         if not grown or name not in theirs["axes"]:
-            raise store.refused(ours, theirs, ", or one that adds values at the end of an axis")
+            why = ", or one that adds values at the end of an axis"
+            raise store.refused(sweep, remembered, why)
     for name, variable in variables(sweep).items():
         inner = tuple(variable.after.values())
         if inner and tuple(group[name].shape[-len(inner) :]) != inner:
-            raise store.refused(ours, theirs, ", or one that has no wider networks")
+            raise store.refused(sweep, remembered, ", or one that has no wider networks")
 
 
-def _extended_rows(
-    sweep: Sweep, before: np.ndarray, ours: dict[str, Any], theirs: dict[str, Any]
-) -> np.ndarray:
+def _extended_rows(sweep: Sweep, before: np.ndarray, remembered: dict[str, Any]) -> np.ndarray:
     """The store's rows, with those of the sweep beyond its end."""
-    wanted, end = sweep.rows, before[-1]
-    more = wanted[wanted > end]
-    # Logarithmic steps to a later end are others before this one too; those there are stay.
-    same = sweep.save_log is not None or np.isin(wanted[wanted < end], before).all()
-    if wanted[-1] < end or not same:
-        raise store.refused(ours, theirs, ", or one that saves later steps too")
+    if not config.saves_on(sweep, remembered, before[-1]):
+        raise store.refused(sweep, remembered, ", or one that saves later steps too")
+    more = sweep.rows[sweep.rows > before[-1]]
     kept = sweep.model == "theory" or sweep.keep_weights or "weights" in sweep.observe
     if more.size and not kept:
         raise store.Refused(

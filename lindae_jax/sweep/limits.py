@@ -13,12 +13,21 @@ from lindae_jax.sweep.spec import Sweep
 from lindae_jax.sweep.variables import bytes_text, member_bytes, variables
 
 
-def refuse_what_does_not_fit(sweep: Sweep, path: Path) -> None:
-    """Raise if the disk has not the room for what a sweep's store lacks."""
-    folder = next((f for f in path.absolute().parents if f.is_dir()), Path("/"))
+def refuse_what_does_not_fit(sweep: Sweep, path: Path | None) -> None:
+    """Raise if the disk has not the room for what a sweep's store lacks.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    path : Path or None
+        Of a store that is this sweep's or not there; None for a new one in the current folder.
+    """
+    folder = Path.cwd()
+    if path is not None:
+        folder = next((f for f in path.absolute().parents if f.is_dir()), Path("/"))
     size, there = member_bytes(sweep, len(sweep.rows)), 0
     chunk: Sequence[int] = store.chunk_of(sweep, size)
-    if store.exists(path):
+    if path is not None and store.exists(path):
         chunk = store.read_state(path)["chunk"]
         there = sum(_bytes_in(path / name / "c") for name in variables(sweep))
     # Those at the grid's end are as large as all the others.

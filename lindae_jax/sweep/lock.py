@@ -1,6 +1,7 @@
 """Keeping two processes off the same work."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -14,12 +15,19 @@ except ImportError:  # Windows
 # Seconds that a lock is asked for: whoever looks at it has it for a moment too.
 _PATIENCE = 0.2
 
+# By these a file system says that it has no locks at all.
+_NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP
+
 # Seconds to wait for another process to extend the store.
 _GATE_PATIENCE = 60.0
 
 
 class Busy(RuntimeError):
     """Another process is at the same work."""
+
+
+class _NoLocksError(Exception):
+    """The file system has none."""
 
 
 @contextlib.contextmanager
@@ -75,8 +83,8 @@ def gate(folder: Path) -> Iterator[None]:
             _lock(stream.fileno(), patience=_GATE_PATIENCE)
         except BlockingIOError:
             raise Busy("another process is extending this store. Wait for it.") from None
-        except OSError:
-            pass  # no locks here: the shares' files are all there is
+        except _NoLocksError:
+            pass  # the shares' files are all there is
         yield
 
 
@@ -104,7 +112,7 @@ def _take(descriptor: int, path: Path, takeover: bool) -> Path | None:
         _lock(descriptor, patience=_PATIENCE)
     except BlockingIOError:
         raise Busy(f"{busy}. Wait for it, or take other shares with --process I/N.") from None
-    except OSError:
+    except _NoLocksError:
         try:
             _marker(path).touch(exist_ok=takeover)
         except FileExistsError:
@@ -135,22 +143,29 @@ def _state(path: Path) -> str:
     """Whether a share is "free", "held", or, where there are no locks, "marked" as held."""
     with path.open() as stream:
         try:
-            _lock(stream.fileno())
+            # Shared: who may only read can ask so, and it meets the holder's all the same.
+            _lock(stream.fileno(), shared=True)
         except BlockingIOError:
             return "held"
-        except OSError:
+        except _NoLocksError:
             return "marked" if _marker(path).exists() else "free"
     return "free"
 
 
-def _lock(descriptor: int, patience: float = 0.0) -> None:
+def _lock(descriptor: int, patience: float = 0.0, shared: bool = False) -> None:
+    """Lock a file; BlockingIOError if that is not to be had in time."""
     if fcntl is None:
-        raise OSError("no locks here")
+        raise _NoLocksError
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     end = time.monotonic() + patience
     while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= end:
                 raise
+        except OSError as error:
+            if error.errno in _NO_LOCKS:
+                raise _NoLocksError from None
+            raise Busy(f"cannot tell whether others are at work ({error.strerror})") from error
         time.sleep(min(patience / 10, 0.05))

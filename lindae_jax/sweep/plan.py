@@ -1,4 +1,4 @@
-"""What a sweep would take, and how far one has come."""
+"""What a sweep would take."""
 
 import dataclasses
 import math
@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lindae_jax import checks
-from lindae_jax.simulate import NOT_RUN
-from lindae_jax.sweep import compute, devices, grid, lock, members, store
+from lindae_jax.sweep import compute, devices, extend, grid, members, store
 from lindae_jax.sweep.grid import Box
+from lindae_jax.sweep.progress import Progress, progress, run_lines
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import bytes_text, member_bytes, row_dim, variables
+from lindae_jax.sweep.variables import bytes_text, member_bytes, variables
 
 # Below so many eps of learning rate times eigenvalue rounding swallows part of each step.
 _RESOLVED = 64
@@ -36,13 +35,33 @@ class Plan(NamedTuple):
     """Members whose steps the dtype does not resolve."""
     names: tuple[str, ...]
     """What is kept of each."""
+    there: Progress | None = None
+    """What a store has already."""
 
 
-def plan(sweep: Sweep, num_devices: int | None = None) -> Plan:
-    """What a sweep would take, by a short trial; nothing is written."""
-    rows = len(sweep.rows)
+def plan(sweep: Sweep, num_devices: int | None = None, path: Path | None = None) -> Plan:
+    """What a sweep would take, by a short trial; nothing is written.
+
+    Parameters
+    ----------
+    sweep : Sweep
+    num_devices : int, optional
+    path : Path, optional
+        Of a store, in which part of it may be there already.
+
+    Raises
+    ------
+    store.Refused
+        What is there is not a store of this sweep, nor one that it could extend.
+    """
+    rows, there, chunk = len(sweep.rows), None, None
+    if path is not None and store.exists(path):
+        grown = extend.rows_of(path, sweep)
+        there, chunk = progress(path), tuple(store.read_state(path)["chunk"])
+        rows = rows if grown is None else len(grown)
     size = member_bytes(sweep, rows)
-    chunk = store.chunk_of(sweep, size)
+    chunk = chunk or store.chunk_of(sweep, size)
+    seconds = _expected_seconds(sweep, chunk, num_devices)
     return Plan(
         dims=sweep.dims,
         num_members=sweep.num_members,
@@ -50,10 +69,18 @@ def plan(sweep: Sweep, num_devices: int | None = None) -> Plan:
         chunk=chunk,
         num_chunks=grid.num_chunks(sweep.shape, chunk),
         num_bytes=sweep.num_members * size,
-        seconds=_expected_seconds(sweep, chunk, num_devices),
+        seconds=seconds * (1 if there is None else _part_left(sweep, there)),
         num_swallowed=num_swallowed(sweep),
         names=tuple(variables(sweep)),
+        there=there,
     )
+
+
+def _part_left(sweep: Sweep, there: Progress) -> float:
+    """Of the work of a sweep, that which a store lacks."""
+    whole = len(sweep.rows) if sweep.model == "theory" else sweep.num_steps or 0
+    done = sum(run.span * run.num_done for run in there.runs)
+    return max(0.0, 1 - done / max(1, whole * sweep.num_members))
 
 
 def plan_text(plan: Plan) -> str:
@@ -68,6 +95,9 @@ def plan_text(plan: Plan) -> str:
         "size": bytes_text(plan.num_bytes),
         "time": f"about {_duration(plan.seconds)} on the devices here, compilation apart",
     }
+    if plan.there is not None:
+        lines["there"] = "\n         ".join(run_lines(plan.there))
+        lines["time"] += ", for what is left"
     text = "\n".join(f"{name:<9}{value}" for name, value in lines.items())
     if plan.num_swallowed:
         text += (
@@ -147,55 +177,6 @@ def _seconds_of(sweep: Sweep, box: Box, lengths: tuple[int, ...], place: compute
         if spent > _TRIAL_SECONDS or steps >= sweep.num_steps:
             return of_saves + spent / max(1, steps) * sweep.num_steps
         steps = min(sweep.num_steps, 4 * steps)
-
-
-# --- how far ------------------------------------------------------------------------
-
-
-def status_text(path: Path, sweep: Sweep) -> str:
-    """How far a store is filled, while others may be filling it.
-
-    Raises
-    ------
-    ValueError
-        Nothing is there, or not this sweep's store.
-    """
-    if not store.exists(path):
-        raise checks.mistake(
-            "store must exist to have a status",
-            f"{path}, where nothing is",
-            "Run the sweep first, or correct the path.",
-        )
-    results = store.open_for(path, sweep)
-    lines = []
-    for run in results.runs:
-        done = whole = 0
-        for chunk in range(results.num_chunks):
-            here = results.num_done(run, chunk)
-            done += here
-            whole += here == results.box(chunk).size
-        share = 100 * done / max(1, sweep.num_members)
-        upto = results.rows[run.last - 1]
-        lines.append(
-            f"{row_dim(sweep)} {upto:,}: {done:,} of {sweep.num_members:,} members "
-            f"({share:.1f} %), {whole:,} of {results.num_chunks:,} chunks"
-        )
-    at_work = lock.holders(path / "status" / ".locks")
-    lines.append("at work: " + (", ".join(at_work) or "nobody"))
-    return "\n".join(lines)
-
-
-def summary_text(path: Path, sweep: Sweep) -> str:
-    """How the members of a store ended."""
-    results = store.open_for(path, sweep)
-    counts = np.zeros(NOT_RUN + 1, int)
-    run = results.runs[-1]
-    for chunk in range(results.num_chunks):
-        status = results.status(run, chunk)
-        counts += np.bincount(status.ravel(), minlength=len(counts))[: len(counts)]
-    words = ("OK", "diverged", "with invalid input", "not run yet")
-    found = ", ".join(f"{n:,} {word}" for n, word in zip(counts, words, strict=True) if n)
-    return f"{sweep.num_members:,} members: {found or 'none'}"
 
 
 def _duration(seconds: float) -> str:

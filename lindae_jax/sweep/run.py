@@ -142,7 +142,7 @@ def _dataset(xarray: Any, results: Results) -> "xarray.Dataset":
         for name, variable in results.variables.items()
     }
     along = {name: (c.dims, c.values, c.attrs) for name, c in coordinates(sweep).items()}
-    return xarray.Dataset(data, along, store.attributes(sweep))
+    return xarray.Dataset(data, along, store.attributes(sweep, sweep.rows))
 
 
 def _refuse_without_store(**given: Any) -> None:

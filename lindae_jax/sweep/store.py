@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import uuid
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,7 @@ import jax
 import numpy as np
 
 from lindae_jax import checks
-from lindae_jax.sweep import config, grid
-from lindae_jax.sweep.durable import (
-    DurableStore,
-    make_folder,
-    partial_files,
-    rename_folder,
-    whole_name,
-)
+from lindae_jax.sweep import config, durable, grid
 from lindae_jax.sweep.results import Results, Run
 from lindae_jax.sweep.spec import Sweep
 from lindae_jax.sweep.variables import Coordinate, coordinates, row_dim, sizes, variables, versions
@@ -31,8 +23,13 @@ _MEMBERS, _BYTES = 2**20, 2**28
 # Of networks as many as take about a minute at so many operations a second, by device.
 _OPERATIONS = {"cpu": 60 * 50e9, "other": 60 * 10e12}
 
-# Where the group's attributes have what is not for the eye.
-_STATE = "lindae_jax"
+# Where zarr keeps what is known of an array or group, and where the group's attributes
+# have what is not for the eye.
+_META, _STATE = "zarr.json", "lindae_jax"
+
+
+# What zarr raises for a chunk that is cut short or of another checksum.
+UNREADABLE = ValueError, RuntimeError, OSError
 
 
 class Refused(ValueError):
@@ -74,9 +71,9 @@ def make(path: Path, sweep: Sweep, chunk: tuple[int, ...]) -> None:
     """
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        make_folder(path.parent)
+        durable.make_folder(path.parent)
         _write_new(partial, sweep, chunk)
-        rename_folder(partial, path)
+        durable.rename_folder(partial, path)
     except Exception:
         if not path.is_dir():  # else another process was faster, and has removed ours
             raise
@@ -90,7 +87,7 @@ def make(path: Path, sweep: Sweep, chunk: tuple[int, ...]) -> None:
 def _write_new(path: Path, sweep: Sweep, chunk: tuple[int, ...]) -> None:
     import zarr
 
-    group = zarr.open_group(DurableStore(path), mode="w-", zarr_format=3)
+    group = zarr.open_group(durable.DurableStore(path), mode="w-", zarr_format=3)
     rows = sweep.rows
     lengths = sizes(sweep, len(rows))
     for name, variable in variables(sweep).items():
@@ -106,12 +103,7 @@ def _write_new(path: Path, sweep: Sweep, chunk: tuple[int, ...]) -> None:
         )
     for name, coordinate in coordinates(sweep).items():
         _coordinate(group, name, coordinate)
-    state = {
-        "configuration": config.configuration(sweep),
-        "chunk": list(chunk),
-        "runs": [[0, len(rows), 0]],
-    }
-    commit(group, sweep, state)
+    commit(path, sweep, rows, chunk=list(chunk), runs=[[0, len(rows), 0]])
 
 
 def _create(group: Any, name: str, **options: Any) -> Any:
@@ -138,34 +130,42 @@ def _coordinate(group: Any, name: str, coordinate: Coordinate) -> None:
     array[...] = values
 
 
-def commit(group: Any, sweep: Sweep, state: dict[str, Any]) -> None:
-    """Write the group's own file, by which readers know all arrays."""
-    import zarr
+def commit(
+    path: Path, sweep: Sweep, rows: np.ndarray, chunk: list[int], runs: list[list[int]]
+) -> None:
+    """Write the group's own file, by which readers know all arrays and which sweep it is.
 
-    beside = [name for name, c in coordinates(sweep).items() if c.dims != (name,)]
-    group.attrs.update(
-        {
-            **attributes(sweep),
+    In one step, as zarr's own functions would not: what says how long the arrays are must
+    not disagree with what says why.
+    """
+    along = coordinates(sweep)
+    beside = [name for name, c in along.items() if c.dims != (name,)]
+    state = {"sweep": config.remembered(sweep), "chunk": chunk, "runs": runs}
+    names = sorted({*variables(sweep), *along})
+    group = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {
+            **attributes(sweep, rows),
             _STATE: json.dumps(state, sort_keys=True),
             # By this, of the CF conventions, xarray knows them from results.
             "coordinates": " ".join(beside),
-        }
-    )
-    with warnings.catch_warnings():
-        # Readers that do not know it read the arrays' own files.
-        warnings.filterwarnings(
-            "ignore",
-            message="Consolidated metadata is currently not part in the Zarr format 3 spec",
-        )
-        zarr.consolidate_metadata(group.store)
+        },
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": {n: json.loads((path / n / _META).read_bytes()) for n in names},
+        },
+    }
+    durable.write(path / _META, json.dumps(group, indent=2).encode())
 
 
-def attributes(sweep: Sweep) -> dict[str, Any]:
-    """Of the whole result."""
+def attributes(sweep: Sweep, rows: np.ndarray) -> dict[str, Any]:
+    """Of a whole result with these rows."""
     return {
         "title": f"lindae_jax sweep of {sweep.model}",
-        "configuration_hash": config.hash_of(config.configuration(sweep)),
-        "versions": versions(),
+        "configuration_hash": config.hash_of(config.configuration(sweep, rows)),
+        "versions": json.dumps(versions(), sort_keys=True),
     }
 
 
@@ -182,12 +182,11 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     remedy = "Name another path, or remove what is there."
     try:
-        with (path / "zarr.json").open("rb") as stream:
-            attributes = json.load(stream)["attributes"]
+        attributes = json.loads((path / _META).read_bytes())["attributes"]
         state = json.loads(attributes[_STATE])
+        version = state["sweep"]["configuration"]["store_version"]
     except (OSError, ValueError, KeyError, TypeError):
         raise Refused(str(checks.mistake("store must be a sweep's", f"{path}", remedy))) from None
-    version = state["configuration"]["store_version"]
     if version != config.STORE_VERSION:
         raise Refused(f"store must be of version {config.STORE_VERSION}; got {version}. {remedy}")
     return state
@@ -201,11 +200,11 @@ def open_for(path: Path, sweep: Sweep) -> Results:
     Refused
         Another configuration; the message shows the difference.
     """
-    state = read_state(path)
-    ours = config.configuration(sweep)
-    if ours != state["configuration"]:
-        raise refused(ours, state["configuration"])
     import zarr
+
+    state = read_state(path)
+    if not config.same(sweep, state["sweep"]):
+        raise refused(sweep, state["sweep"])
 
     group = open_group(path)
     # A chunk that is all fill value is a result too: its file tells that it is there.
@@ -219,9 +218,10 @@ def open_for(path: Path, sweep: Sweep) -> Results:
     return Results(sweep, arrays, tuple(state["chunk"]), runs, rows)
 
 
-def refused(ours: dict[str, Any], theirs: dict[str, Any], why: str = "") -> Refused:
+def refused(sweep: Sweep, remembered: dict[str, Any], why: str = "") -> Refused:
     """The error for a store of another configuration."""
-    lines = "; ".join(config.differences(ours, theirs))
+    ours = config.configuration(sweep)
+    lines = "; ".join(config.differences(ours, remembered["configuration"]))
     return Refused(
         f"store must be of this sweep's configuration{why}; got another: {lines}. "
         f"Name another store, or restore these settings."
@@ -232,7 +232,9 @@ def open_group(path: Path) -> Any:
     """The group as its own file has it: arrays of the lengths that were committed."""
     import zarr
 
-    return zarr.open_group(DurableStore(path), mode="r+", zarr_format=3, use_consolidated=True)
+    return zarr.open_group(
+        durable.DurableStore(path), mode="r+", zarr_format=3, use_consolidated=True
+    )
 
 
 # --- verifying ---------------------------------------------------------------------
@@ -247,8 +249,8 @@ def tidy(results: Results, path: Path, share: tuple[int, int]) -> None:
         for file in _files(results, path, name, chunk)
     }
     for name in results.variables:
-        for left in partial_files(path / name):
-            if left.with_name(whole_name(left)) in mine:
+        for left in durable.partial_files(path / name):
+            if left.with_name(durable.whole_name(left)) in mine:
                 left.unlink(missing_ok=True)
 
 
@@ -280,7 +282,7 @@ def _reads(results: Results, name: str, chunk: int) -> bool:
     before = tuple(slice(None) for _ in results.variables[name].before)
     try:
         np.asarray(results.arrays[name][(*before, *results.box(chunk).slices)])
-    except (ValueError, RuntimeError, OSError):
+    except UNREADABLE:
         return False
     return True
 

@@ -19,6 +19,9 @@ from lindae_jax.sweep.spec import Sweep
 # Ways to write a list of values: name -> how many numbers it takes.
 _LISTS = {"linspace": (3, 3), "geomspace": (3, 3), "range": (1, 3)}
 
+# More values would be a slip of the hand, and fill the memory before anybody sees it.
+_MOST = 10**8
+
 # What NumPy raises for files that are none of its own, or damaged.
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 
@@ -125,6 +128,9 @@ def _expanded(key: str, value: Any) -> Any:
             f"Write {{ {name} = {example} }}.",
         )
     try:
+        count = len(range(*numbers)) if whole else int(numbers[2])
+        if count > _MOST:
+            raise OverflowError(f"{count:,} of them, at most {_MOST:,} can be")
         with np.errstate(all="ignore"):
             return np.arange(*numbers) if whole else getattr(np, name)(*numbers)
     except (ValueError, TypeError, OverflowError, MemoryError, ZeroDivisionError) as error:

@@ -65,16 +65,28 @@ def variables(sweep: Sweep) -> dict[str, Variable]:
             continue
         if name == "first_passage":
             attrs["long_name"] = f"first epoch at {sweep.fraction:g} of the fixed point"
-            attrs["comment"] = "infinite: not reached; NaN: nothing to reach, or not run"
+            when = "at any time" if sweep.model == "theory" else "by the last save"
+            attrs["comment"] = f"infinite: not reached {when}; NaN: nothing to reach, or not run"
         after = {}
         if kind.by_direction and sweep.directions is not None:
             after = {"direction": len(sweep.directions)}
         found[name] = Variable(row if kind.by_row else (), after, sweep.dtype, attrs)
     if sweep.model != "theory" and sweep.keep_weights and "weights" not in sweep.observe:
         found |= _weights(sweep, ("end",), ("final_w1", "final_w2"), "at the end of each run")
-    codes = {str(code): status_message(code) for code in range(NOT_RUN + 1)}
-    words: dict[str, Any] = {"long_name": "status of the run", "codes": codes}
-    return found | {"status": Variable(row, {}, "int8", words)}
+    return found | {"status": Variable(row, {}, "int8", _status_attrs())}
+
+
+def _status_attrs() -> dict[str, Any]:
+    """Of the status; its codes as the CF conventions have them, which netCDF holds too."""
+    codes = range(NOT_RUN + 1)
+    return {
+        "units": "1",
+        "symbol": "status",
+        "long_name": "status of the run",
+        "flag_values": list(codes),
+        "flag_meanings": "OK DIVERGED INVALID_INPUT NOT_RUN",
+        "comment": " ".join(f"{code}: {status_message(code)}" for code in codes),
+    }
 
 
 def _weights(

@@ -59,6 +59,20 @@ def test_a_job_array_with_gaps_has_to_be_told(tmp_path):
         devices.default_share(gaps)
 
 
+@pytest.mark.parametrize(
+    ("environment", "share"),
+    [
+        ({"SLURM_ARRAY_TASK_STEP": "0"}, (2, 4)),
+        ({"SLURM_ARRAY_TASK_STEP": "x", "SLURM_ARRAY_TASK_MIN": ""}, (2, 4)),
+        ({"SLURM_ARRAY_TASK_COUNT": "0"}, (0, 1)),
+        ({"SLURM_ARRAY_TASK_ID": "", "SLURM_PROCID": "-1", "SLURM_STEP_NUM_TASKS": "2"}, (0, 1)),
+    ],
+)
+def test_what_slurm_would_not_say_is_as_if_it_said_nothing(environment, share):
+    usual = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_COUNT": "4"}
+    assert devices.default_share(usual | environment) == share
+
+
 def test_every_task_of_every_array_element_has_a_share_of_its_own():
     shares = {
         devices.default_share(
@@ -89,6 +103,7 @@ def test_memory_bounds_the_members_of_a_call():
 
 
 _PROGRAM = """
+import dataclasses
 import sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
@@ -109,11 +124,14 @@ pairs = Sweep(
     },
     40, init="small", save_every=20, observe=ALL,
 )
-results = [pairs.run(sys.argv[1] + f"/{n}", devices=n, progress=False) for n in (1, 2, 4)]
-results.append(pairs.run(progress=False))
-for other in results[1:]:
-    for name in other.variables:
-        np.testing.assert_array_equal(other[name], results[0][name], err_msg=name)
+theory = dataclasses.replace(pairs, model="theory", observe=[n for n in ALL if n != "distance"])
+for sweep in (pairs, theory):
+    path = f"{sys.argv[1]}/{sweep.model}"
+    results = [sweep.run(f"{path}{n}", devices=n, progress=False) for n in (1, 2, 4)]
+    results.append(sweep.run(chunk_size=11_000, progress=False))
+    for other in results[1:]:
+        for name in other.variables:
+            np.testing.assert_array_equal(other[name], results[0][name], err_msg=name)
 
 x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
 networks = Sweep(

@@ -2,13 +2,16 @@
 
 import dataclasses
 import shutil
+import threading
 
 import numpy as np
 import pytest
+import xarray
 
 from lindae_jax import Spectrum, Sweep
 from lindae_jax.simulate import NOT_RUN
-from lindae_jax.sweep import compute, extend, lock, store
+from lindae_jax.sweep import compute, durable, extend, lock, store
+from lindae_jax.sweep.results import Run
 
 OBSERVE = ["mapping", "loss", "distance", "first_passage"]
 
@@ -105,7 +108,15 @@ def test_logarithmic_saves_go_on_beyond_those_that_are_there(tmp_path):
     np.testing.assert_array_equal(got.step, [*before, *more])
     steps = sweep_of(num_steps=400, **settings | {"save_log": None, "save_steps": got.step.values})
     np.testing.assert_array_equal(got.mapping, steps.run(progress=False).mapping)
-    assert larger.run(path, progress=False).sizes == got.sizes
+    again = larger.run(path, progress=False)
+    assert again.sizes == got.sizes
+    # The hash is that of the rows which are there.
+    assert again.attrs["configuration_hash"] == steps.run(progress=False).configuration_hash
+    further = sweep_of(7, num_steps=400, **settings).run(path, progress=False)
+    np.testing.assert_array_equal(further.step, got.step)
+    for other in ({"save_log": 5}, {"save_log": 12}, {"save_log": None, "save_every": 400}):
+        with pytest.raises(ValueError, match="later steps"):
+            sweep_of(7, num_steps=400, **settings | other).run(path, progress=False)
 
 
 def test_a_final_only_sweep_keeps_both_ends(tmp_path):
@@ -158,20 +169,51 @@ def test_what_was_left_undone_is_done_with_the_rest(tmp_path, monkeypatch):
     assert_same_results(got, larger.run(progress=False))
 
 
-def test_an_extension_cut_short_leaves_the_store_as_it_was(tmp_path, monkeypatch):
-    path = tmp_path / "a.zarr"
-    small, larger = sweep_of(), sweep_of(9, 3, 120)
-    before = small.run(path, progress=False).load()
+class Stopped(Exception):
+    """What a kill is to a process, here to a write."""
 
-    def killed(*arguments):
-        raise KeyboardInterrupt
 
+def stop_after(writes, monkeypatch):
+    """Fail at the write after so many; the files that were written."""
+    real, written, one_by_one = durable.write, [], threading.Lock()
+
+    def write(path, content):
+        with one_by_one:  # zarr writes from several threads
+            if len(written) == writes:
+                raise Stopped
+            real(path, content)
+            written.append(path)
+
+    monkeypatch.setattr(durable, "write", write)
+    return written
+
+
+def test_an_extension_cut_short_at_any_write_leaves_the_store_as_it_was(tmp_path, monkeypatch):
+    small, larger, other = (
+        sweep_of(*sizes, observe=["mapping"]) for sizes in ((6, 2, 80), (9, 3, 120), (8, 2, 100))
+    )
+    before = small.run(tmp_path / "made.zarr", progress=False).load()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "commit", killed)
-        with pytest.raises(KeyboardInterrupt):
-            larger.run(path, progress=False)
-    again = small.run(path, progress=False).load()
-    assert again.identical(before)
+        whole = stop_after(None, patch)
+        shutil.copytree(tmp_path / "made.zarr", tmp_path / "whole.zarr")
+        assert extend.extend(tmp_path / "whole.zarr", larger)
+    # Arrays' lengths, new values of coordinates; the group's file once, and last.
+    assert [path.parent.name for path in whole if path.name == "zarr.json"][-1] == "whole.zarr"
+    assert sum(path.parent.name == "whole.zarr" for path in whole) == 1
+    assert whole[-1] == tmp_path / "whole.zarr" / "zarr.json"
+    path = tmp_path / "a.zarr"
+    shutil.copytree(tmp_path / "made.zarr", path)
+    for writes in range(len(whole)):
+        with monkeypatch.context() as patch:
+            stop_after(writes, patch)
+            with pytest.raises(Stopped):
+                larger.run(path, progress=False)
+        with xarray.open_zarr(path) as half:
+            assert half.load().identical(before)
+        assert extend.rows_of(path, small) is None
+        assert store.open_for(path, small).num_done(Run(0, 5, 0, 0), 0) == small.num_members
+    # What is there of it does no harm to another one.
+    assert_same_results(other.run(path, progress=False), other.run(progress=False))
     assert_same_results(larger.run(path, progress=False), larger.run(progress=False))
 
 
@@ -181,6 +223,12 @@ def test_an_extension_cut_short_leaves_the_store_as_it_was(tmp_path, monkeypatch
         ({"num_eigenvalues": 5}, "adds values at the end"),
         ({"num_steps": 60}, "later steps"),
         ({"save_every": 30, "num_steps": 120}, "later steps"),
+        ({"save_every": 10, "num_steps": 120}, "later steps"),
+        ({"save_every": 40, "num_steps": 120}, "later steps"),
+        ({"save_every": None, "save_steps": [80]}, "later steps"),
+        ({"save_every": None, "save_steps": [120], "num_steps": 120}, "later steps"),
+        ({"save_every": None, "save_log": 4}, "later steps"),
+        ({"save_every": None, "save_log": 4, "num_steps": 120}, "later steps"),
         ({"observe": ["mapping"]}, "observe"),
         ({"dtype": "float64"}, "dtype"),
         ({"fraction": 0.25}, "fraction"),

@@ -1,6 +1,7 @@
 """Two processes at one store: who is refused, who is not, what a killed one leaves."""
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -150,3 +151,38 @@ def test_without_the_module(folder, monkeypatch):
         pass
     with lock.held(folder, (0, 1)):
         pass
+
+
+# --- trouble that is neither --------------------------------------------------------------
+
+
+def test_a_share_is_seen_where_locks_ask_for_the_right_to_write(folder, monkeypatch):
+    # As those of NFS do, which are locks of byte ranges.
+    real = fcntl.flock
+
+    def flock(descriptor, kind):
+        read_only = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+        if kind & fcntl.LOCK_EX and read_only:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        return real(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with lock.held(folder, (0, 2)):
+        assert lock.holders(folder) == ["0/2"]
+        with pytest.raises(Busy, match="share 0/2"), lock.held(folder, (1, 3)):
+            pass
+    assert lock.holders(folder) == []
+
+
+def test_a_lock_that_fails_is_not_taken_for_none(folder, monkeypatch):
+    def fail(*args):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with lock.held(folder, (0, 2)):
+        monkeypatch.setattr(fcntl, "flock", fail)
+        with pytest.raises(Busy, match=r"cannot tell .* \(Input/output error\)"):
+            lock.holders(folder)
+        with pytest.raises(Busy, match="cannot tell"), lock.held(folder, (1, 2)):
+            pass
+        with pytest.raises(Busy, match="cannot tell"), lock.gate(folder):
+            pass

@@ -507,6 +507,10 @@ def written():
         yield Row("pairs", {key: x}, key, "must give values", shown(x), "See numpy.arange.", **here)
     bad = {"axes.noise.geomspace": [0, 1, 3]}
     yield Row("pairs", bad, *("axes.noise.geomspace", "must give values"), "zero", "ace.", **here)
+    for x, many in (({"range": [0, 10**12]}, "12"), ({"linspace": [0, 1, 10**9]}, "9")):
+        (name, _), short = *x.items(), f"1{',000' * (int(many) // 3)} of them, at most"
+        bad = {"axes.noise": x}
+        yield Row("pairs", bad, f"axes.noise.{name}", "must give values", short, "numpy", **here)
     # Well written, but their values are not allowed.
     key, none, (must, remedy, _) = "axes.noise", "Pass at least one.", NON_NEGATIVE
     for x in ({"linspace": [0, 1, 0]}, {"range": [0]}, {"range": [3, 1]}):

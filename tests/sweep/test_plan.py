@@ -1,12 +1,13 @@
 """What a sweep would take, and how far one has come."""
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
 from lindae_jax import Spectrum, Sweep
-from lindae_jax.sweep import grid, members, plan, store
+from lindae_jax.sweep import grid, members, plan, progress, store
 from lindae_jax.sweep.variables import bytes_text, variables
 
 START = {"init_w1": 0.1, "init_w2": 0.2}
@@ -234,22 +235,60 @@ def test_durations_have_two_digits(seconds, text):
 def test_a_status_counts_members_and_chunks_of_each_run(tmp_path):
     sweep, path = SWEEPS["matrices"], tmp_path / "out"
     sweep.run(path, process=(0, 3), progress=False)
-    assert plan.status_text(path, sweep).splitlines() == [
+    assert progress.status_text(path, sweep).splitlines() == [
         "step 12: 2 of 6 members (33.3 %), 1 of 3 chunks",
         "at work: nobody",
     ]
-    assert plan.summary_text(path, sweep) == "6 members: 2 OK, 4 not run yet"
+    assert progress.summary_text(path) == "6 members: 2 OK, 4 not run yet"
     sweep.run(path, progress=False)
-    assert plan.status_text(path, sweep).startswith("step 12: 6 of 6 members (100.0 %), 3 of 3 ch")
-    assert plan.summary_text(path, sweep) == "6 members: 6 OK"
+    assert progress.status_text(path, sweep).startswith(
+        "step 12: 6 of 6 members (100.0 %), 3 of 3 ch"
+    )
+    assert progress.summary_text(path) == "6 members: 6 OK"
+
+
+def test_a_status_speaks_of_what_is_damaged_and_of_what_could_be_added(tmp_path):
+    sweep, path = SWEEPS["matrices"], tmp_path / "out"
+    sweep.run(path, progress=False)
+    file = path / "status" / "c" / "0" / "0" / "1"
+    file.write_bytes(file.read_bytes()[:-1])
+    larger = dataclasses.replace(sweep, num_steps=18)
+    assert progress.status_text(path, larger).splitlines() == [
+        "step 12: 4 of 6 members (66.7 %), 2 of 3 chunks, 1 damaged",
+        "this sweep goes beyond the store; running it extends it",
+        "at work: nobody",
+    ]
+    assert progress.summary_text(path) == "6 members: 4 OK, 2 in damaged chunks"
+    sweep.run(path, progress=False)
+    assert progress.summary_text(path) == "6 members: 6 OK"
+
+
+def test_a_plan_for_a_store_says_what_is_there_and_counts_what_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "_expected_seconds", lambda *_: 600.0)
+    sweep, path = SWEEPS["matrices"], tmp_path / "out"
+    sweep.run(path, process=(0, 3), progress=False)
+    planned = plan.plan(sweep, path=path)
+    assert planned.seconds == pytest.approx(400)
+    text = plan.plan_text(planned).splitlines()
+    assert text[-1] == "there    step 12: 2 of 6 members (33.3 %), 1 of 3 chunks"
+    assert text[-2].endswith("compilation apart, for what is left")
+    # A third of the members to step 12 of 36, in the chunks that the store has.
+    monkeypatch.setattr(store, "_MEMBERS", 1)
+    grown = plan.plan(dataclasses.replace(sweep, num_steps=36), path=path)
+    assert grown.seconds == pytest.approx(600 * (1 - 1 / 9))
+    assert (grown.chunk, grown.num_rows) == ((2, 1), 7)
+    for name in ("pairs", "a single pair"):  # of as many axes, and of fewer
+        with pytest.raises(store.Refused, match="another: "):
+            plan.plan(SWEEPS[name], path=path)
+    assert plan.plan(sweep, path=tmp_path / "none").there is None
 
 
 def test_a_status_changes_no_file(tmp_path):
     sweep, path = SWEEPS["pairs"], tmp_path / "out"
     sweep.run(path, progress=False)
     before = {file: file.stat().st_mtime_ns for file in path.rglob("*")}
-    plan.status_text(path, sweep)
-    plan.summary_text(path, sweep)
+    progress.status_text(path, sweep)
+    progress.summary_text(path)
     assert {file: file.stat().st_mtime_ns for file in path.rglob("*")} == before
 
 
@@ -257,16 +296,16 @@ def test_divergence_is_in_the_summary(tmp_path):
     sweep = Sweep({"eigenvalue": [1.0, 1e3], **START}, 100, save_every=50)
     sweep = Sweep({**sweep.axes, "learning_rate": 0.1}, 100, save_every=50)
     sweep.run(tmp_path / "out", progress=False)
-    assert plan.summary_text(tmp_path / "out", sweep) == "2 members: 1 OK, 1 diverged"
+    assert progress.summary_text(tmp_path / "out") == "2 members: 1 OK, 1 diverged"
 
 
 def test_there_is_no_status_of_nothing_or_of_another_sweep(tmp_path):
     sweep = SWEEPS["pairs"]
     with pytest.raises(ValueError, match=r"^store must exist to have a status; got .*nothing is"):
-        plan.status_text(tmp_path / "none", sweep)
+        progress.status_text(tmp_path / "none", sweep)
     with pytest.raises(ValueError, match=r"^store must be a sweep's; got"):
-        plan.status_text(tmp_path, sweep)
+        progress.status_text(tmp_path, sweep)
     sweep.run(tmp_path / "out", progress=False)
     with pytest.raises(ValueError, match=r"another: .*; dims: .* here, .* in the store"):
-        plan.status_text(tmp_path / "out", SWEEPS["small"])
+        progress.status_text(tmp_path / "out", SWEEPS["small"])
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
