@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 # Blocks are made of so many elements: whole vectors of any width, unrolled or not.
-_VECTORS = 64
+VECTORS = 64
 
 
 def in_blocks(
@@ -46,7 +46,7 @@ def in_blocks(
         return list(compute(*arrays))
     if math.prod(shape) <= largest:
         return _whole_vectors(compute, arrays, shape)
-    merged, parts = _merged(shape, arrays)
+    merged, parts = merged_axes(shape, arrays)
     block, steps = _plan(merged, largest)
 
     def fill(i: jax.Array, outputs: Sequence[jax.Array]) -> Sequence[jax.Array]:
@@ -70,7 +70,7 @@ def _whole_vectors(
 ) -> list[jax.Array]:
     """The function on 1-D arrays of whole vectors: XLA may leave other lengths to scalar code."""
     size = math.prod(shape)
-    padding = -size % _VECTORS
+    padding = -size % VECTORS
 
     def flat(x: jax.Array) -> jax.Array:
         if x.size == 1:
@@ -82,7 +82,7 @@ def _whole_vectors(
     return [y[:size].reshape(shape) for y in values]
 
 
-def _merged(shape: tuple[int, ...], arrays: Sequence[jax.Array]) -> Any:
+def merged_axes(shape: tuple[int, ...], arrays: Sequence[jax.Array]) -> Any:
     """Neighbouring axes made one where no array has one of the two without the other."""
     full = [(1,) * (len(shape) - x.ndim) + x.shape for x in arrays]
     groups: list[list[int]] = []
@@ -110,7 +110,7 @@ def _plan(shape: tuple[int, ...], largest: int) -> tuple[tuple[int, ...], tuple[
         cut -= 1
     count = -(-shape[cut] // max(1, largest // inner))
     rows = -(-shape[cut] // count)
-    rows = min(shape[cut], rows if inner > 1 else -(-rows // _VECTORS) * _VECTORS)
+    rows = min(shape[cut], rows if inner > 1 else -(-rows // VECTORS) * VECTORS)
     block = (1,) * cut + (rows,) + shape[cut + 1 :]
     return block, shape[:cut] + (count,) + (1,) * (len(shape) - cut - 1)
 

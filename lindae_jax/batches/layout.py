@@ -9,6 +9,7 @@ import jax
 from lindae_jax import checks
 from lindae_jax.batches import devices
 from lindae_jax.batches.blocks import in_blocks
+from lindae_jax.batches.passes import in_passes
 
 
 class Layout(NamedTuple):
@@ -18,6 +19,8 @@ class Layout(NamedTuple):
     """None: the one device that the arrays are on."""
     block: int | None
     """Elements computed at a time; None for all."""
+    processor: bool = False
+    """Whether it is one that runs it."""
 
     def place(self, tree: Any) -> Any:
         """The arrays where they are needed."""
@@ -39,6 +42,22 @@ class Layout(NamedTuple):
     ) -> list[jax.Array]:
         """An elementwise function on one device, block by block."""
         return in_blocks(function, arrays, outputs, self.block)
+
+    def once_each(
+        self,
+        function: Callable[..., Sequence[jax.Array]],
+        arrays: Sequence[jax.Array],
+        outputs: int,
+    ) -> list[jax.Array]:
+        """The same, where it pays to compute every output by itself in one loop.
+
+        For functions of some hundred operations, none of them a loop.
+        """
+        found = None
+        if self.processor:
+            # Nothing is cut for itself where others may have cut it already.
+            found = in_passes(function, arrays, outputs, whole=self.block is None)
+        return self.elementwise(function, arrays, outputs) if found is None else found
 
 
 WHOLE = Layout(None, None)
@@ -69,8 +88,8 @@ def lay_out(
     spread = devices.spread(arrays, inner=inner)
     on = arrays[0].devices()
     if not _all_cpus(on) or (spread is None and len(on) > 1):
-        return Layout(spread, None)
-    return Layout(spread, one_core if spread or devices.one_core() else all_cores)
+        return Layout(spread, None, _all_cpus(on))
+    return Layout(spread, one_core if spread or devices.one_core() else all_cores, True)
 
 
 def one_cpu_device() -> bool:

@@ -62,8 +62,7 @@ def weights(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> Wei
     Where decay may be non-zero, reverse mode compiles for half a minute to two,
     forward mode in a third of that.
     """
-    (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
-    return Weights(*solve(("w1", "w2"), t, w1, w2, problem))
+    return Weights(*_guarded(("w1", "w2"), problem, t=t, w1=w1, w2=w2))
 
 
 def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax.Array:
@@ -97,8 +96,30 @@ def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax
     >>> print(round(float(theory.mapping(200, 0.01, 0.01, problem)), 6))
     0.5
     """
-    (t, w1, w2), problem = checks.door(problem, _RULES, t=t, w1=w1, w2=w2)
-    return solve(("w",), t, w1, w2, problem)[0]
+    return _guarded(("w",), problem, t=t, w1=w1, w2=w2)[0]
+
+
+def _guarded(names: tuple[str, ...], problem: Problem, **named: ArrayLike) -> list[jax.Array]:
+    arrays, problem, unseen = checks.half_door(problem, _RULES, **named)
+    values = [value for value, _ in unseen.values()]
+    size = math.prod(np.broadcast_shapes(*(x.shape for x in (*arrays, *values))))
+    # What is not allowed gives NaN: one look at the result tells of all inputs.
+    later = sum(x.size for x in values) > size and not any(map(checks.is_traced, values))
+    if not later:
+        checks.check_values(unseen)
+    t, w1, w2 = arrays
+    found = solve(names, t, w1, w2, problem)
+    if later and (checks.is_traced(found[0]) or not _free_of_nan(found[0])):
+        checks.check_values(unseen)
+    return found
+
+
+def _free_of_nan(x: jax.Array) -> bool:
+    if all(device.platform == "cpu" for device in x.devices()):
+        # In place; the least of numbers with a NaN among them is NaN.
+        parts = (np.asarray(part.data) for part in x.addressable_shards)
+        return not any(np.isnan(part.min(initial=0)) for part in parts)
+    return not bool(jnp.isnan(x).any())
 
 
 # Points in a block, whose intermediate results then stay in a core's cache.
@@ -133,8 +154,8 @@ def solve(
         In the order of the names, (...).
     """
     form = pick(_FORMS, w1, w2, problem, decaying, even)
-    # With decay compiling is most of what they cost: one program for all parts.
-    wanted = names if form is _no_decay else State._fields
+    # Of any decay compiling is most of what they cost: one program for all parts.
+    wanted = State._fields if form is _any_decay else names
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
     arrays = (t, w1, w2, *fields)
     cut = layout.lay_out(arrays, _BLOCK, _BLOCK)
@@ -161,24 +182,25 @@ _STATIC = (0, 1, 2)
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _traced(names, form, arrays) -> list[jax.Array]:
     size = math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
-    # With several devices the caller's arrays may be spread over them.
-    if size <= _BLOCK or not layout.one_cpu_device():
+    if size <= _BLOCK:
         return form(names, layout.WHOLE, *arrays)
-    return _in_blocks(names, form, *arrays)
+    return _by_platform(names, form, *arrays)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _in_blocks(names, form, *arrays) -> list[jax.Array]:
-    """Block by block where a processor runs it; derivatives are taken of the whole."""
+def _by_platform(names, form, *arrays) -> list[jax.Array]:
+    """As a processor likes it where one runs it; derivatives are taken of the whole."""
+    # With several devices the caller's arrays may be spread over them.
+    block = _BLOCK if layout.one_cpu_device() else None
     return jax.lax.platform_dependent(
         *arrays,
-        cpu=functools.partial(form, names, layout.Layout(None, _BLOCK)),
+        cpu=functools.partial(form, names, layout.Layout(None, block, True)),
         default=functools.partial(form, names, layout.WHOLE),
     )
 
 
-@functools.partial(_in_blocks.defjvp, symbolic_zeros=True)
-def _in_blocks_jvp(names, form, primals, tangents):
+@functools.partial(_by_platform.defjvp, symbolic_zeros=True)
+def _by_platform_jvp(names, form, primals, tangents):
     # A loop that writes into its output would be transposed at the square of its cost.
     moves = [not isinstance(x, jax.custom_derivatives.SymbolicZero) for x in tangents]
 
@@ -237,7 +259,7 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
         def once(t, *settings):
             return _named(names, follow(_path(*settings), _allowed(t)))
 
-        return cut.elementwise(once, (t, *settings), len(names))
+        return cut.once_each(once, (t, *settings), len(names))
     # Or else compilers would do it again at every time.
     path = jax.lax.optimization_barrier(_path(*settings))
     leaves, tree = jax.tree.flatten(path)
@@ -245,7 +267,7 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
     def at_a_time(t, *leaves):
         return _named(names, follow(jax.tree.unflatten(tree, leaves), _allowed(t)))
 
-    return cut.elementwise(at_a_time, (t, *leaves), len(names))
+    return cut.once_each(at_a_time, (t, *leaves), len(names))
 
 
 def _path(w1, w2, eigenvalue, noise, decay, learning_rate):
@@ -258,27 +280,27 @@ def _allowed(t):
 
 
 def _balanced_decay(names, cut, *arrays):
-    return _everywhere(flow_balanced, names, cut, arrays)
+    return cut.once_each(_at_points(flow_balanced, names), arrays, len(names))
 
 
 def _any_decay(names, cut, *arrays):
     def flow(t, w1, w2, *fields):
         return flow_any_decay(t, w1, w2, Problem(*fields))
 
-    return _everywhere(flow, names, cut, arrays)
+    return cut.elementwise(_at_points(flow, names), arrays, len(names))
 
 
 _FORMS = (_no_decay, _balanced_decay, _any_decay)
 
 
-def _everywhere(flow, names, cut, arrays):
+def _at_points(flow, names):
     def at_points(*arrays):
         points = jnp.broadcast_arrays(*arrays)
         state = flow(*points)
         good = checks.valid(Problem(*points[3:])) & checks.allowed("time", points[0])
         return _named(names, State(*(jnp.where(good, x, jnp.nan) for x in state)))
 
-    return cut.elementwise(at_points, arrays, len(names))
+    return at_points
 
 
 def _named(names, state: State):
