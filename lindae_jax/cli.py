@@ -169,12 +169,14 @@ def figure(
         int | None,
         Option(
             "N",
-            "The first so many samples. On all of MNIST Figure 6 takes hours on a CPU, on 5000 "
-            "ten minutes.",
+            "The first so many samples; with all: of Figure 6. That takes hours on a CPU with "
+            "all of MNIST, ten minutes with 5000.",
             "as many as the paper's",
         ),
     ] = None,
-    quick: Annotated[bool, Option(None, "Coarser curves and shorter runs, for a look.")] = False,
+    quick: Annotated[
+        bool, Option(None, "Coarser curves, shorter runs, digits where no data are named.")
+    ] = False,
     float64: Annotated[bool, Option(None, "Compute in float64, not float32.")] = False,
     out: Annotated[Path, Option("DIR", "Folder of the results.")] = Path("lindae-figures"),
 ) -> int:

@@ -46,7 +46,7 @@ def check(*, data: Any = None, root: Any = None, num_samples: Any = None, **othe
         got = repr(others["start_of_theory"])
         raise checks.mistake("start_of_theory must be 'each' or 'mean'", got, "Name one of them.")
     for name in _names(data, others.get("quick", False)):
-        data_sets.load(name, root, num_samples=num_samples, split="all")
+        data_sets.load(name, _root(name, data, root), num_samples=num_samples, split="all")
 
 
 def numbers(
@@ -87,8 +87,9 @@ def numbers(
     num_steps = _QUICK_STEPS if quick else None
     found = []
     for name in _names(data, quick):
+        folder = _root(name, data, root)
         settings, eigenvalues, _ = prepare(
-            name, root=root, num_samples=num_samples, num_steps=num_steps
+            name, root=folder, num_samples=num_samples, num_steps=num_steps
         )
         found.append(_of_data(settings, eigenvalues, start_of_theory))
     return {
@@ -100,6 +101,11 @@ def numbers(
 
 def _names(data: Any, quick: bool) -> tuple[Any, ...]:
     return (data,) if data is not None else _QUICK_DATA if quick else _DATA
+
+
+def _root(name: Any, data: Any, root: Any) -> Any:
+    """The folder of the data; digits that nobody has asked for have none."""
+    return None if data is None and name == "digits" else root
 
 
 def _of_data(settings: Settings, eigenvalues: np.ndarray, start_of_theory: str) -> dict[str, Any]:
@@ -128,6 +134,7 @@ def _of_data(settings: Settings, eigenvalues: np.ndarray, start_of_theory: str) 
         "half_time": half_time,
         "half_time_from_the_mean": np.where(fixed_point > 0, np.asarray(other), np.nan),
         "converged": converged,
+        "nothing_to_reach": fixed_point == 0,
         "relative_difference_where_converged": apart,
         "largest_difference": abs(reached["singular_value"] - curves[at]).max(axis=0),
         "saved": reached,
@@ -257,26 +264,37 @@ def caption(numbers: dict[str, Any]) -> str:
 
 
 def _words(found: dict[str, Any]) -> str:
-    settings, saved = found["settings"], found["saved"]
+    settings = found["settings"]
     done = np.asarray(found["converged"], bool)
-    apart = found["relative_difference_where_converged"]
     names = [
         f"{name} {', '.join(str(int(j)) for j in np.array(settings['directions'])[~row & (w > 0)])}"
         for name, row, w in zip(NETWORKS, done, found["fixed_point"], strict=True)
         if (~row & (w > 0)).any()
     ]
-    early, usual = (
-        100 * np.nanmedian(1 - found[which][0] / saved["half_time"][0])
-        for which in ("half_time", "half_time_from_the_mean")
-    )
     text = (
         f"{_shown(settings['data'])} ({settings['num_samples']:,} images, {settings['hidden']} "
-        f"hidden units, decay {settings['decay']:g}, noise {settings['noise']:g}): where the "
-        f"theory has converged by epoch {settings['num_steps']:,}, training is within "
-        f"{100 * np.nanmax(apart):.2g} % of the predicted fixed points; half of them are reached "
-        f"{early:.1f} % later than predicted by the AE (median), {usual:.0f} % later than "
-        f"predicted from the mean singular value."
+        f"hidden units, decay {settings['decay']:g}, noise {settings['noise']:g})"
     )
-    if names:
-        text += f" Not yet converged: {'; '.join(names)}."
-    return text
+    if done.any():
+        apart = np.nanmax(found["relative_difference_where_converged"])
+        text += (
+            f": where the theory has converged by epoch {settings['num_steps']:,}, training is "
+            f"within {100 * apart:.2g} % of the predicted fixed points"
+        )
+    late, usual = _late(found, "half_time"), _late(found, "half_time_from_the_mean")
+    if np.isfinite([late, usual]).all():
+        text += (
+            f"{';' if done.any() else ':'} the AE comes to half of a fixed point {late:.1f} % "
+            f"later than predicted (median of the directions that do), {usual:.0f} % later than "
+            f"predicted from the mean singular value"
+        )
+    return text + (f". Not yet converged: {'; '.join(names)}." if names else ".")
+
+
+def _late(found: dict[str, Any], which: str) -> float:
+    """Per cent by which the AE is later than predicted, the median over what it reaches."""
+    measured, predicted = (
+        np.asarray(x, float)[0] for x in (found["saved"]["half_time"], found[which])
+    )
+    known = np.isfinite(measured) & np.isfinite(predicted) & (predicted > 0)
+    return float(np.median(100 * (measured / predicted - 1)[known])) if known.any() else np.nan

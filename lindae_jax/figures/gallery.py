@@ -69,7 +69,10 @@ def text(figures: Sequence[Shown]) -> str:
         f"Made with lindae_jax {versions['lindae_jax']}, JAX {versions['jax']} and NumPy "
         f"{versions['numpy']} in {page['settings']['dtype']} on {page['device']}."
     )
-    hint = "Made by a quick run: coarser, shorter, on smaller data. " * page["settings"]["quick"]
+    hint = (
+        "Made by a quick run: coarser and shorter, the paper's data replaced by the digits. "
+        * page["settings"]["quick"]
+    )
     links = "\n".join(
         f'<li><a href="#{_name(shown)}">{html.escape(shown.page["title"])}</a></li>'
         for shown in figures

@@ -31,6 +31,11 @@ FIGURES = {
 }
 
 
+# Of all figures, those that take fewer samples where that is asked for: their cost grows
+# with the samples, and that of no other does.
+_BY_SAMPLES = {"figure6", "figure6_tanh"}
+
+
 class Job(NamedTuple):
     """A figure to be made."""
 
@@ -58,9 +63,10 @@ def make(
     out : str or path
         Folder, made if need be; earlier figures in it are replaced.
     data, root, num_samples : optional
-        For the figures that are made from data: as of `reproduce`.
+        For the figures that are made from data: as of `reproduce`. The samples of all figures
+        are those of Figure 6, whose cost grows with them.
     quick : bool
-        At lower resolution, in shorter runs.
+        At lower resolution, in shorter runs, where no data are named on smaller ones.
 
     Returns
     -------
@@ -128,6 +134,8 @@ def prepare(
     jobs = []
     for name, module in modules.items():
         options = {key: value for key, value in given.items() if key in taken[name]}
+        if which == "all" and name not in _BY_SAMPLES:
+            options.pop("num_samples", None)
         jobs.append(Job(name, {"quick": bool(quick), **options}))
         if hasattr(module, "check"):
             module.check(**jobs[-1].options)

@@ -144,14 +144,15 @@ def _draw_runs(ax: Any, numbers: dict[str, Any], size: int) -> None:
 
 
 def _draw_differences(ax: Any, numbers: dict[str, Any]) -> None:
-    """Bands that all runs of the first direction keep to, the fewer samples the further behind."""
+    """Bands that the runs drawn keep to in the first direction, of few samples behind."""
     epoch, sizes = numbers["epoch"], numbers["num_samples"]
     for size, style in enumerate(plot.shades(_RUN, len(sizes))):
         difference = numbers["sampled"][:, size, :, 0] - numbers["expected"][:, None, 0]
         band = difference.min(axis=1), difference.max(axis=1)
         ax.fill_between(epoch, *band, color=style.colour, linewidth=0)
     ax.set(xlim=(-0.02 * epoch[-1], epoch[-1]), xlabel="epochs", ylabel="difference")
-    ax.set_title(f"range of runs, direction {numbers['direction'][0]}")
+    shown = numbers["sampled"].shape[2]
+    ax.set_title(f"range of {shown} runs, direction {numbers['direction'][0]}")
 
 
 def _draw_scatter(ax: Any, numbers: dict[str, Any]) -> None:
@@ -186,8 +187,9 @@ def caption(numbers: dict[str, Any]) -> str:
         f"A linear denoising autoencoder ({numbers['hidden']} hidden units) learns directions "
         f"{listed} of the digits. The theory puts the expectation over the noise for the loss "
         f"(dashed); training draws new noise of variance {numbers['noise']:g} for every sample at "
-        f"every epoch (green, a line per seed). Each step is on average the one that the "
-        f"expected loss would take from the same weights, but no step is: the runs scatter. "
+        f"every epoch (green, a line for each of {numbers['sampled'].shape[2]} seeds). Each step "
+        f"is on average the one that the expected loss would take from the same weights, but no "
+        f"step is: the runs scatter. "
         f"N is the number of samples in a step, each with noise of its own; the eigenvalues of "
         f"the data are kept, so that N changes nothing but how well the noise averages out. With "
         f"N = {few:,} the mapping of direction {numbers['direction'][0]} scatters by {wide:.2g} "

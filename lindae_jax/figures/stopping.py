@@ -43,6 +43,7 @@ def check(*, data: Any = None, root: Any = None, num_samples: Any = None, **_: A
 def _images(data: Any, root: Any, num_samples: Any) -> tuple[np.ndarray, np.ndarray]:
     """Those to train on and those held out."""
     name = "digits" if data is None else data
+    root = None if data is None else root  # nobody's folder is that of the digits
     train = data_sets.load(name, root, num_samples=num_samples, split="train")
     return train, data_sets.load(name, root, split="held_out")
 
@@ -240,6 +241,16 @@ def _draw_mappings(ax: Any, numbers: dict[str, Any]) -> None:
     ax.set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])
 
 
+def _chosen(numbers: dict[str, Any]) -> str:
+    """How sharply the best epoch of the AE tells directions apart."""
+    w = np.asarray(numbers["measured_mapping"][0])
+    counts = int((w >= 0.9).sum()), int(((w > 0.1) & (w < 0.9)).sum()), int((w <= 0.1).sum())
+    return (
+        f"{counts[0]} directions (to 0.9 or more) and not learned {counts[2]} (0.1 or less), with "
+        f"{counts[1]} between, of variances near that of the noise"
+    )
+
+
 def caption(numbers: dict[str, Any]) -> str:
     """What to see, and how well the best epochs are predicted.
 
@@ -258,8 +269,8 @@ def caption(numbers: dict[str, Any]) -> str:
         f"Reconstruction of noisy images that were held out (variance "
         f"{numbers['validation_noise']:.3g} per pixel), during training from a small aligned "
         f"start. As the directions are learned one by one, stopping keeps those whose variance "
-        f"exceeds the noise and leaves out the others: at its best epoch the AE has either learned "
-        f"a direction or not. Noise and decay do the same softly; here both are weaker than would "
+        f"exceeds the noise and leaves out the others: at its best epoch the AE has learned "
+        f"{_chosen(numbers)}. Noise and decay do the same softly; here both are weaker than would "
         f"be best (noise {numbers['noise'][2]:.3g}, decay {numbers['decay'][1]:.3g}), so that "
         f"stopping still helps, later and less. Best epochs: {epochs}; errors there "
         f"{error[0]:.3g}, {error[1]:.3g} and {error[2]:.3g}, where "

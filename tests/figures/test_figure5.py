@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lindae_jax import data
+from lindae_jax import data, record
 from lindae_jax.figures import figure5
 from lindae_jax.reproduce import Settings
 
@@ -45,6 +45,27 @@ def test_half_times_are_later_than_predicted_and_much_later_than_from_the_mean(n
     reached = found["saved"]["half_time"][:, 1:4]
     assert (found["half_time"][:, 1:4] > 0.93 * reached).all()
     assert (found["half_time_from_the_mean"][:, 1:4] < 0.9 * reached).all()
+
+
+def test_the_caption_counts_only_directions_that_are_reached(numbers):
+    (found,) = numbers["data"]
+    measured, predicted = found["saved"]["half_time"].copy(), found["half_time"]
+    measured[0, -1] = np.inf  # as far as training went
+    saved = found["saved"] | {"half_time": measured}
+    late = np.median(100 * (measured / predicted - 1)[0, np.isfinite(measured[0])])
+    words = f"comes to half of a fixed point {late:.1f} % later than predicted"
+    some = numbers | {"data": [found | {"saved": saved}]}
+    assert words in figure5.caption(some)
+    assert figure5.caption(some) == figure5.caption(record.arrays(record.plain(some)))
+    # Nothing converged, nothing reached.
+    none = np.full_like(measured, np.inf)
+    found = found | {"saved": saved | {"half_time": none}}
+    found |= {"converged": np.zeros_like(found["converged"])}
+    found |= {"relative_difference_where_converged": np.full_like(none, np.nan)}
+    text = figure5.caption(numbers | {"data": [found]})
+    assert "). Not yet converged: AE 1, " in text
+    assert "nan" not in text
+    assert "inf" not in text
 
 
 def test_losses_fall_and_stand_at_every_hundredth_epoch(numbers):

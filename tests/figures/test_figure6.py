@@ -107,6 +107,19 @@ def test_the_caption_says_what_was_found_and_whose_noise_it_is(page, numbers):
     assert "ReLU" in text
 
 
+def test_the_caption_claims_only_what_was_found(numbers):
+    assert "decay delays learning, noise does not" in figure6.caption(numbers)
+    ratio = numbers["half_time_ratio"]
+    text = figure6.caption(numbers | {"half_time_ratio": ratio[::-1]})
+    assert "delays" not in text
+    assert "does not stand out" in text
+    text = figure6.caption(numbers | {"final_ratio": 1.1 + 0 * numbers["final_ratio"]})
+    assert "shrink" not in text
+    assert "beside it; here that is a figure by itself" in figure6.caption(
+        numbers | {"data": "mnist"}
+    )
+
+
 def test_where_nothing_is_learned_it_is_still_drawn_and_said(short):
     found = figure6.numbers(quick=True)
     assert np.isnan(found["half_time"]).all()

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -12,8 +13,8 @@ import pytest
 from drawings import collisions
 from matplotlib.figure import Figure
 
-from lindae_jax import figures, plot
-from lindae_jax.figures import run
+from lindae_jax import data, figures, plot, record
+from lindae_jax.figures import figure5, figure6, run, stopping
 
 
 @pytest.fixture
@@ -77,7 +78,8 @@ def test_a_figure_is_drawn_from_the_numbers_in_its_json(which, tmp_path):
     assert page["seconds"].keys() == {"numbers", "picture"}
     module = importlib.import_module(f"lindae_jax.figures.{name}")
     assert page["title"] == module.TITLE
-    # Captions are made from numbers, too.
+    # Captions are made from numbers, too, and from those of the JSON.
+    assert module.caption(record.arrays(page["numbers"])) == page["caption"]
     assert len(page["caption"]) > 200
     assert "nan" not in page["caption"]
     assert "Unlike the paper" in page["caption"] or not name.startswith("figure")
@@ -118,7 +120,11 @@ def test_a_figure_that_moves_is_written_with_the_rest_or_not_at_all(small, tmp_p
     assert not (tmp_path / "new").exists()
 
 
-def test_options_go_to_the_figures_that_have_them(small, tmp_path):
+def test_options_go_to_the_figures_that_have_them(small, tmp_path, monkeypatch):
+    jobs = figures.prepare("all", tmp_path, data="mnist", num_samples=3, quick=True)
+    assert jobs == (("a", {"quick": True}), ("b", {"quick": True, "data": "mnist"}))
+    # Of all figures those that cost more with more samples.
+    monkeypatch.setattr(run, "_BY_SAMPLES", {"b"})
     jobs = figures.prepare("all", tmp_path, data="mnist", num_samples=3, quick=True)
     assert jobs == (
         ("a", {"quick": True}),
@@ -128,6 +134,31 @@ def test_options_go_to_the_figures_that_have_them(small, tmp_path):
     expected = {"quick": True, "data": "mnist", "root": None, "num_samples": 3}
     assert page["settings"] == {**expected, "dtype": "float32"}
     assert page["numbers"] == {"x": [0, 0, 0], "data": "mnist"}
+
+
+def test_figures_that_cost_more_with_more_samples_are_figures():
+    assert run._BY_SAMPLES.issubset(figures.FIGURES.values())
+
+
+def test_all_take_a_folder_of_data_and_a_number_of_samples(tmp_path, monkeypatch):
+    # The real ones: digits, which have no folder, are the default of some.
+    images = np.random.default_rng(0).normal(size=(3_000, 20)).astype(np.float32)
+    loaded = []
+
+    def load(name, root=None, *, num_samples=None, split="train"):
+        if name != "digits":
+            assert root == tmp_path
+            loaded.append((name, num_samples))
+            return images[:num_samples]
+        return data.load(name, root, num_samples=num_samples, split=split)
+
+    monkeypatch.setattr(figure5, "data_sets", SimpleNamespace(load=load))
+    monkeypatch.setattr(stopping, "data_sets", SimpleNamespace(load=load))
+    monkeypatch.setattr(figure6, "load", load)
+    for quick in (True, False):
+        jobs = figures.prepare("all", tmp_path / "out", root=tmp_path, num_samples=9, quick=quick)
+        assert len(jobs) == len(figures.FIGURES)
+    assert set(loaded) == {("mnist", 9), ("mnist", None), ("cifar10", None)}
 
 
 def test_what_is_not_finite_is_null_and_still_drawn(small, tmp_path):
