@@ -78,6 +78,11 @@ def is_traced(x: Any) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
+def is_tracing() -> bool:
+    """Whether the caller is tracing something, be it with other values than ours."""
+    return is_traced(jnp.zeros(()))
+
+
 def result_dtype(named: dict[str, Any]) -> np.dtype:
     """The one floating dtype of a call.
 

@@ -72,7 +72,8 @@ def lay_out(
 ) -> Layout:
     """The layout for a call with these inputs.
 
-    Under tracing nothing is known of where they will be: the batch stays whole.
+    Under tracing nothing is known of where they will be: the batch stays whole. Where the
+    caller is tracing something else, it stays on one device.
 
     Parameters
     ----------
@@ -85,7 +86,7 @@ def lay_out(
     """
     if any(map(checks.is_traced, arrays)):
         return WHOLE
-    spread = devices.spread(arrays, inner=inner)
+    spread = None if checks.is_tracing() else devices.spread(arrays, inner=inner)
     on = arrays[0].devices()
     if not _all_cpus(on) or (spread is None and len(on) > 1):
         return Layout(spread, None, _all_cpus(on))

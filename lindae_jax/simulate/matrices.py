@@ -18,6 +18,10 @@ from lindae_jax.simulate.trajectory import Trajectory
 # Elements of encoders in a block: with all that a step needs, they fit a core's cache.
 _BLOCK = 2**15
 
+# Steps a trip of the loop. With two the second writes where the first has read, which
+# spares copies; on an accelerator each trip also waits for the host: docs/speed.md.
+_TRIP_CPU, _TRIP_ACCELERATOR = 2, 8
+
 
 class _State(NamedTuple):
     """Encoder and transposed decoder, both (..., H, D)."""
@@ -159,11 +163,20 @@ def _take_steps(
         ascent = gradient(state, eigenvalue, total, decay)
         return _State(state.a + rate * ascent.a, state.b + rate * ascent.b)
 
-    # Two steps a trip: the second writes where the first has read, which spares copies.
-    state = jax.lax.fori_loop(
-        0, num_steps // 2, lambda i, state: step(i, step(i, state)), _State(a, b)
+    def loop(state: _State, num_steps: jax.Array, *, trip: int) -> _State:
+        def whole(i: Any, state: _State) -> _State:
+            for _ in range(trip):
+                state = step(i, state)
+            return state
+
+        state = jax.lax.fori_loop(0, num_steps // trip, whole, state)
+        return jax.lax.fori_loop(0, num_steps % trip, step, state)
+
+    return jax.lax.platform_dependent(
+        *(_State(a, b), num_steps),
+        cpu=functools.partial(loop, trip=_TRIP_CPU),
+        default=functools.partial(loop, trip=_TRIP_ACCELERATOR),
     )
-    return jax.lax.fori_loop(0, num_steps % 2, step, state)
 
 
 def _narrow_gradient(

@@ -308,7 +308,7 @@ def _optimizer(optimizer: Any) -> Any:
 
 def _epochs(
     num_epochs: Any, first_epoch: Any, save_every: Any, save_steps: Any
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[np.ndarray, np.integer]:
     """The epochs to save and the one before the first, in the integers that count them."""
     last = checks.count("num_epochs", num_epochs) + checks.count("first_epoch", first_epoch)
     if last > np.iinfo(np.int32).max:
@@ -318,7 +318,7 @@ def _epochs(
             "Epochs are counted in int32.",
         )
     epochs = trajectory.schedule(num_epochs, save_every, save_steps, "num_epochs")
-    return epochs, jnp.int32(first_epoch)
+    return epochs, np.int32(first_epoch)
 
 
 def _tuned(hyperparameters: Any, learning_rate: Any) -> dict[str, Any]:

@@ -1,17 +1,27 @@
 """The step of weight pairs, looped as each platform runs it fastest."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lindae_jax.batches import registers
 from lindae_jax.problem import Problem
 
 # Steps per pass over the weights. On a CPU more of them keep fewer pairs in
 # flight, on a GPU fewer of them launch more kernels: docs/speed.md.
 _UNROLL_CPU = 8
 _UNROLL_ACCELERATOR = 64
+_UNROLL_REGISTERS = 8
+
+MultiplyAdd = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def _multiply_add(a: jax.Array, b: jax.Array, c: jax.Array) -> jax.Array:
+    """a b + c, for the compiler to round once where the machine can."""
+    return c + a * b
 
 
 class State(NamedTuple):
@@ -39,7 +49,7 @@ def coefficients(problem: Problem, decays: bool) -> Coefficients:
     return Coefficients(rate * problem.eigenvalue, total, rate * problem.decay if decays else None)
 
 
-def step(state: State, problem: Coefficients) -> State:
+def step(state: State, problem: Coefficients, multiply_add: MultiplyAdd = _multiply_add) -> State:
     """One step of gradient descent.
 
     Every sum has at most one product among its terms. So the compiler has no
@@ -48,16 +58,20 @@ def step(state: State, problem: Coefficients) -> State:
     Where decay is zero, leaving its terms out changes no bit.
     """
     (w1, w2), carry = state
-    gain = problem.pull - problem.total * (w1 * w2)
+    gain = multiply_add(-problem.total, w1 * w2, problem.pull)
     if carry is None:
-        kept = [w if problem.shrinkage is None else w - problem.shrinkage * w for w in (w1, w2)]
-        return State((kept[0] + gain * w2, kept[1] + gain * w1), None)
+        kept = w1, w2
+        if problem.shrinkage is not None:
+            less = -problem.shrinkage
+            kept = multiply_add(less, w1, w1), multiply_add(less, w2, w2)
+        return State((multiply_add(gain, w2, kept[0]), multiply_add(gain, w1, kept[1])), None)
     # Kahan's summation: what the sum of a weight and its change rounds off is
     # carried into the next change. XLA does not reassociate floating sums.
     lost = carry
     if problem.shrinkage is not None:
-        lost = carry[0] - problem.shrinkage * w1, carry[1] - problem.shrinkage * w2
-    change = lost[0] + gain * w2, lost[1] + gain * w1
+        less = -problem.shrinkage
+        lost = multiply_add(less, w1, carry[0]), multiply_add(less, w2, carry[1])
+    change = multiply_add(gain, w2, lost[0]), multiply_add(gain, w1, lost[1])
     moved = w1 + change[0], w2 + change[1]
     return State(moved, (change[0] - (moved[0] - w1), change[1] - (moved[1] - w2)))
 
@@ -82,6 +96,27 @@ def advance(state: State, problem: Coefficients, num_steps: jax.Array) -> State:
         cuda=on_gpu,
         rocm=on_gpu,
         default=functools.partial(_loop, unroll=_UNROLL_ACCELERATOR, packed=False),
+    )
+
+
+def advance_in_registers(
+    state: State,
+    problem: Coefficients,
+    num_steps: jax.Array,
+    multiply_add: MultiplyAdd = registers.multiply_add,
+) -> State:
+    """The same within `registers.in_registers`."""
+
+    def whole(_: Any, state: State) -> State:
+        for _ in range(_UNROLL_REGISTERS):
+            state = step(state, problem, multiply_add)
+        return state
+
+    state = jax.lax.fori_loop(0, num_steps // _UNROLL_REGISTERS, whole, state)
+    return jax.lax.fori_loop(
+        *(0, num_steps % _UNROLL_REGISTERS),
+        lambda _, state: step(state, problem, multiply_add),
+        state,
     )
 
 

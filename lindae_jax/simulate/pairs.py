@@ -1,15 +1,18 @@
 """Gradient descent of scalar weight pairs, one pair per eigen-direction."""
 
+import contextlib
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from lindae_jax import checks
-from lindae_jax.batches import layout
+from lindae_jax.batches import layout, registers
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import pair_kernel, trajectory
 from lindae_jax.simulate.trajectory import Trajectory
@@ -23,6 +26,8 @@ class _Form(NamedTuple):
 
     layout: layout.Layout
     decays: bool
+    in_registers: bool = False
+    """Of a GPU, throughout a call."""
 
 
 def simulate_pairs(
@@ -102,14 +107,16 @@ def simulate_pairs(
     arrays, problem = checks.door(problem, w1=w1, w2=w2, **_carried(compensated, carry))
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
     if compensated and carry is None:
-        arrays = (*arrays, *(jnp.zeros((), x.dtype) for x in arrays))
+        with jax.ensure_compile_time_eval():
+            arrays = (*arrays, *(jnp.zeros((), x.dtype) for x in arrays))
     if any(checks.is_traced(x) for x in (*arrays, *fields)):
         return _simulate(arrays, problem, steps, observe, _Form(layout.WHOLE, True))
     cut = layout.lay_out([*arrays, *fields], _BLOCK_ONE_CORE, _BLOCK_ALL_CORES)
     arrays, problem = cut.place((arrays, problem))
-    form = _Form(cut, bool(jnp.any(problem.decay != 0)))
+    in_registers = _fits_registers((*arrays, *fields))
     # At the top level, though the caller may be tracing something else.
-    with jax.ensure_compile_time_eval():
+    with contextlib.nullcontext() if in_registers else jax.ensure_compile_time_eval():
+        form = _Form(cut, bool(jnp.any(problem.decay != 0)), in_registers)
         simulate = layout.compiled(_core, _STATIC, arrays[0])
         return simulate(arrays, problem, steps, observe, form)
 
@@ -155,22 +162,36 @@ _STATIC = (3, 4)
 _simulate = jax.jit(_core, static_argnums=_STATIC)
 
 
+def _fits_registers(arrays: Sequence[jax.Array]) -> bool:
+    """Whether they lie on a device that runs our own kernel, which counts in int32."""
+    size = math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
+    return size < 2**31 and registers.available(arrays[0].devices())
+
+
 def _advance(
     problem: Problem, form: _Form, arrays: tuple[jax.Array, ...], num_steps: jax.Array
 ) -> tuple[jax.Array, ...]:
     """Take a traced number of steps from w1, w2 and what is carried, on all devices."""
     num_outputs = len(arrays)
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+    compute = functools.partial(_compute, form.decays, num_outputs)
 
-    def part(num_steps: jax.Array, *arrays: jax.Array) -> list[jax.Array]:
-        compute = functools.partial(_compute, num_steps, form.decays, num_outputs)
-        return form.layout.elementwise(compute, arrays, num_outputs)
+    def part(*inputs: jax.Array) -> list[jax.Array]:
+        if form.in_registers:
+            function = functools.partial(compute, pair_kernel.advance_in_registers)
+            return registers.in_registers(function, inputs, num_outputs)
+        function = functools.partial(compute, pair_kernel.advance, inputs[0])
+        return form.layout.elementwise(function, inputs[1:], num_outputs)
 
     return tuple(form.layout.compute(part, (num_steps, *arrays, *fields), num_outputs))
 
 
 def _compute(
-    num_steps: jax.Array, decays: bool, num_arrays: int, *inputs: jax.Array
+    decays: bool,
+    num_arrays: int,
+    advance: Callable[..., pair_kernel.State],
+    num_steps: jax.Array,
+    *inputs: jax.Array,
 ) -> tuple[jax.Array, ...]:
     """Weights and carries after some steps, NaN where the problem is not valid."""
     problem = Problem(*inputs[num_arrays:])
@@ -179,5 +200,5 @@ def _compute(
     start = [jnp.where(good, jnp.broadcast_to(x, shape), jnp.nan) for x in inputs[:num_arrays]]
     carry = (start[2], start[3]) if start[2:] else None
     state = pair_kernel.State((start[0], start[1]), carry)
-    state = pair_kernel.advance(state, pair_kernel.coefficients(problem, decays), num_steps)
+    state = advance(state, pair_kernel.coefficients(problem, decays), num_steps)
     return (*state.w, *(state.carry or ()))

@@ -121,9 +121,10 @@ def schedule(
     save_every: int | None,
     save_steps: Sequence[int] | None,
     counted: str = "num_steps",
-) -> jax.Array:
+) -> np.ndarray:
     """The steps to save, int32 (saves,); the last is always num_steps."""
-    return jnp.asarray(saved_steps(num_steps, save_every, save_steps, counted), jnp.int32)
+    # Of NumPy, for under the caller's tracing an array of JAX would be traced.
+    return np.asarray(saved_steps(num_steps, save_every, save_steps, counted), np.int32)
 
 
 def saved_steps(
