@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lindae_jax.batches import registers
 from lindae_jax.batches.devices import num_cores
 from lindae_jax.bench.answers import Pairs, relative_error
 from lindae_jax.bench.machine import vectors
@@ -116,9 +117,11 @@ def multiply_adds(dtype: str, *, quick: bool) -> list[Variant]:
 
 def _multiply_adds(dtype: str, size: int, work: float) -> Variant:
     x = jnp.asarray(np.linspace(0, 1, size), dtype)
+    # XLA's loop would launch a kernel for each visit, and the launches be what is measured.
+    chains = _chains_in_registers if registers.available(x.devices()) else _chains
 
     def run(steps: int) -> jax.Array:
-        return jax.block_until_ready(_chains(x, steps))
+        return jax.block_until_ready(chains(x, np.int32(steps)))
 
     def error() -> float:
         reference = np.asarray(x, np.longdouble)
@@ -134,13 +137,31 @@ def _chains(x: jax.Array, steps: int) -> jax.Array:
     return jax.lax.fori_loop(0, steps, lambda _, x: _pass(x), x)
 
 
-def _pass(x):
+@functools.partial(jax.jit, static_argnames=("multiply_add", "interpret"))
+def _chains_in_registers(
+    x: jax.Array,
+    steps: jax.Array,
+    *,
+    multiply_add: Callable[..., Any] = registers.multiply_add,
+    interpret: bool = False,
+) -> jax.Array:
+    def compute(steps: jax.Array, x: jax.Array) -> list[jax.Array]:
+        return [jax.lax.fori_loop(0, steps, lambda _, x: _pass(x, multiply_add), x)]
+
+    return registers.in_registers(compute, [steps, x], 1, interpret=interpret)[0]
+
+
+def _multiply_add(a, b, c):
+    return a * b + c
+
+
+def _pass(x, multiply_add=_multiply_add):
     """One visit of a number: several chains at once, whose sum stays between 0 and 1."""
     total = 0 * x
     for chain in range(1, _CHAINS + 1):
         y = x
         for _ in range(_LINKS):
-            y = y * x.dtype.type(0.5) + x.dtype.type(chain / 64)
+            y = multiply_add(y, x.dtype.type(0.5), x.dtype.type(chain / 64))
         total = total + y
     return total * x.dtype.type(0.25)
 

@@ -1,15 +1,13 @@
 """Kernels of a GPU, interpreted here, for no GPU can be counted on; what decides on them."""
 
-import contextlib
 import functools
-import inspect
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
+import kernels
 import numpy as np
 import pytest
-from jax.sharding import AbstractDevice, AbstractMesh
 
 from lindae_jax import Problem, simulate_pairs
 from lindae_jax.batches import registers
@@ -145,14 +143,6 @@ def test_a_batch_that_int32_cannot_count_goes_by_loops(monkeypatch):
 # --- lowering ----------------------------------------------------------------------
 
 
-def some_gpu():
-    """What newer JAX wants to know of the GPU that a kernel is for."""
-    if "platform" not in inspect.signature(AbstractDevice).parameters:
-        return contextlib.nullcontext()
-    device = AbstractDevice(device_kind="NVIDIA H100 80GB HBM3", num_cores=132, platform="cuda")
-    return jax.sharding.use_abstract_mesh(AbstractMesh((1,), ("x",), abstract_device=device))
-
-
 @pytest.mark.both
 @pytest.mark.parametrize("compensated", [False, True])
 def test_pairs_lower_to_one_kernel(compensated, dtype):
@@ -164,12 +154,8 @@ def test_pairs_lower_to_one_kernel(compensated, dtype):
     def run(*inputs):
         return registers.in_registers(compute, inputs, num_arrays)
 
-    target = "__gpu$xla.gpu.triton"
-    allowed = [jax.export.DisabledSafetyCheck.custom_call(target)]
     inputs = jax.ShapeDtypeStruct((), jnp.int32), *[array] * (num_arrays + 2), number, number
-    with some_gpu():
-        exported = jax.export.export(jax.jit(run), platforms=["cuda"], disabled_checks=allowed)
-        text = exported(*inputs).mlir_module()
-    assert text.count(target) == 1
+    text = kernels.lowered(run, *inputs)
+    assert text.count(kernels.KERNEL) == 1
     assert "stablehlo.while" not in text
     assert "callback" not in text

@@ -4,6 +4,7 @@ import functools
 import shutil
 
 import jax
+import kernels
 import numpy as np
 import pytest
 
@@ -179,3 +180,15 @@ def test_the_kernels_in_jax_compute_what_they_say():
     require(ceilings.products(dtype, "JAX", quick=True))
     require(ceilings.products(dtype, "NumPy", quick=True))
     require(ceilings.exponentials((16, 32), dtype))
+
+
+@pytest.mark.both
+def test_multiply_adds_in_registers_give_the_same(monkeypatch):
+    """As a GPU has them, here run by JAX's own operations; and lowered for one."""
+    chains = ceilings._chains_in_registers
+    x, steps = jax.ShapeDtypeStruct((1000,), lane()), jax.ShapeDtypeStruct((), "int32")
+    assert kernels.lowered(chains, x, steps).count(kernels.KERNEL) == 1
+    here = functools.partial(chains, multiply_add=ceilings._multiply_add, interpret=True)
+    monkeypatch.setattr(ceilings, "_chains_in_registers", here)
+    monkeypatch.setattr(ceilings.registers, "available", lambda devices: True)
+    require(ceilings.multiply_adds(lane(), quick=True))
