@@ -17,8 +17,7 @@ from lindae_jax.simulate import (
 )
 from lindae_jax.spectrum import Spectrum
 from lindae_jax.sweep import Sweep
-
-__version__ = "0.1.0"
+from lindae_jax.version import __version__ as __version__
 
 __all__ = [
     # what goes in

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lindae_jax.version import __version__
+
 
 def plain(x: Any) -> Any:
     """Numbers as JSON holds them.
@@ -61,10 +63,17 @@ def arrays(x: Any) -> Any:
     return np.array(items) if all(rows) and len({np.shape(i) for i in items}) == 1 else items
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, of this library and of what it computes and draws with."""
-    found = {"python": platform.python_version()}
-    for name in ("lindae_jax", "jax", "jaxlib", "numpy", "matplotlib"):
+def versions(*names: str) -> dict[str, str]:
+    """Versions of Python, of this library and of others.
+
+    Parameters
+    ----------
+    *names : str
+        Of what it computes with, as they are installed.
+    """
+    # Its own is there even where it runs without having been installed.
+    found = {"python": platform.python_version(), "lindae_jax": __version__}
+    for name in names:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

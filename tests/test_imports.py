@@ -12,7 +12,7 @@ import lindae_jax
 PACKAGE = Path(lindae_jax.__file__).parent
 FLOORS = [
     {"batches", "problem", "checks", "losses", "draws", "initial", "spectrum", "noise"}
-    | {"data", "files", "plot", "record", "bars"},
+    | {"data", "files", "plot", "record", "bars", "version"},
     {"theory", "simulate"},
     {"curvature", "reproduce"},
     {"sweep", "bench", "figures"},

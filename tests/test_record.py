@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import lindae_jax
 from lindae_jax import record
 
 
@@ -48,12 +49,16 @@ def test_words_whole_numbers_and_uneven_lists_stay():
 
 
 def test_versions_are_those_installed(monkeypatch):
-    found = record.versions()
+    found = record.versions("jax", "numpy")
     assert found["python"] == platform.python_version()
+    assert found["lindae_jax"] == lindae_jax.__version__
     assert (found["jax"], found["numpy"]) == (jax.__version__, np.__version__)
 
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    assert record.versions()["matplotlib"] == "not installed"
+    # As where it runs from a folder of its sources.
+    found = record.versions("matplotlib")
+    assert found["matplotlib"] == "not installed"
+    assert found["lindae_jax"] == lindae_jax.__version__

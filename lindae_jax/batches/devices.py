@@ -14,10 +14,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lindae_jax import checks
+from lindae_jax.batches.blocks import VECTORS
 
 # Below this many members the way to other devices and back costs more than it saves.
 FEW = 50_000
 _AXIS = "batch"
+
+# Memory that begins at a multiple of this is shared with a CPU device, not copied.
+_LINE = 64
 
 
 class Spread(NamedTuple):
@@ -34,19 +38,52 @@ class Spread(NamedTuple):
         """How many members short of equal parts the axis is."""
         return -self.shape[self.axis] % self.mesh.size
 
+    def even(self) -> "Spread":
+        """The same for a batch that is padded to equal parts of whole vectors."""
+        if not self.padding:
+            return self
+        shape = list(self.shape)
+        # Of a row alone, parts begin where memory can be shared.
+        unit = self.mesh.size * (VECTORS if math.prod(shape) == shape[self.axis] else 1)
+        shape[self.axis] += -shape[self.axis] % unit
+        return self._replace(shape=tuple(shape))
+
     def place(self, x: jax.Array) -> jax.Array:
-        """The array on these devices; no copy if it is there already, or in their memory."""
+        """The array on these devices; no copy if it is there already, or in their memory.
+
+        An array of fewer members than there are is padded to as many.
+        """
         whole = self.padding or not self._is_cut(x)
         sharding = NamedSharding(self.mesh, PartitionSpec() if whole else self._cut(x.ndim))
+        missing = 0 if whole else self.shape[self.axis] - x.shape[self.axis]
         if len(x.devices()) > 1 or self.mesh.devices.flat[0].platform != "cpu":
-            return jax.device_put(x, sharding)
+            return jax.device_put(_padded(x, self.axis, missing), sharding)
         # CPU devices share one memory, which device_put from one to the other would copy.
-        host = np.asarray(x)
+        host, shape = np.asarray(x), list(x.shape)
+        if missing:
+            shape[self.axis] = self.shape[self.axis]
+        axis = self.axis if missing else None
         parts = [
-            jax.device_put(host[index], device, may_alias=True)
-            for device, index in sharding.addressable_devices_indices_map(x.shape).items()
+            jax.device_put(_part(host, index, axis), device, may_alias=True)
+            for device, index in sharding.addressable_devices_indices_map(tuple(shape)).items()
         ]
-        return jax.make_array_from_single_device_arrays(x.shape, sharding, parts)
+        return jax.make_array_from_single_device_arrays(tuple(shape), sharding, parts)
+
+    def trim(self, x: jax.Array) -> jax.Array:
+        """An array of the even batch without what pads it: of CPU devices in one piece."""
+        size = self.shape[self.axis]
+        if x.shape[self.axis] == size:
+            return x
+        if any(device.platform != "cpu" for device in x.devices()):
+            return jax.lax.slice_in_dim(x, 0, size, axis=x.ndim + self.axis)
+        shape = list(x.shape)
+        shape[self.axis] = size
+        host = _aligned(tuple(shape), x.dtype)
+        for shard in x.addressable_shards:
+            place = host[shard.index]  # shorter than the shard, or nothing, at the end
+            kept = [slice(length) for length in place.shape]
+            place[...] = np.asarray(shard.data)[tuple(kept)]
+        return jax.device_put(host, may_alias=True)
 
     def over(
         self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int
@@ -71,11 +108,34 @@ class Spread(NamedTuple):
         return PartitionSpec(*[None] * (num_axes + self.axis), _AXIS)
 
     def _padded(self, x: jax.Array) -> jax.Array:
-        if not self.padding or not self._is_cut(x):
-            return x
-        widths = [(0, 0)] * x.ndim
-        widths[self.axis] = (0, self.padding)
-        return jnp.pad(x, widths, mode="edge")
+        return _padded(x, self.axis, self.padding if self._is_cut(x) else 0)
+
+
+def _padded(x: Any, axis: int, missing: int) -> jax.Array:
+    if not missing:
+        return x
+    widths = [(0, 0)] * x.ndim
+    widths[axis] = (0, missing)
+    return jnp.pad(x, widths, mode="edge")
+
+
+def _part(host: np.ndarray, index: Any, axis: int | None) -> np.ndarray:
+    """A part of an array; beyond its end along an axis, if one is given, its last values."""
+    if axis is None:
+        return host[index]
+    size = host.shape[axis]
+    start, stop, _ = index[axis].indices(2**62)
+    if stop <= size:
+        return host[index]
+    return host.take(np.minimum(np.arange(start, stop), size - 1), axis=axis)
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Memory that a CPU device can use as it is."""
+    size = math.prod(shape) * dtype.itemsize
+    memory = np.empty(size + _LINE, np.uint8)
+    begin = -memory.ctypes.data % _LINE
+    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def spread(arrays: Sequence[jax.Array], *, inner: int = 0) -> Spread | None:
@@ -97,6 +157,12 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0) -> Spread | None:
     equal = [axis for axis, size in enumerate(batch) if size % len(devices) == 0]
     axis = equal[0] if equal else int(np.argmax(batch))
     return Spread(Mesh(np.asarray(devices), (_AXIS,)), shape, axis - len(shape))
+
+
+def of(arrays: Sequence[jax.Array]) -> set[Any]:
+    """Those that a program with these inputs runs on: where something has been put, if any."""
+    put = (x for x in arrays if x.committed)
+    return next(put, arrays[0]).devices()
 
 
 def _devices(arrays: Sequence[jax.Array]) -> Sequence[Any]:

@@ -26,6 +26,14 @@ class Layout(NamedTuple):
         """The arrays where they are needed."""
         return tree if self.spread is None else jax.tree.map(self.spread.place, tree)
 
+    def even(self) -> "Layout":
+        """The same for arrays padded to equal parts, as `place` makes them."""
+        return self if self.spread is None else self._replace(spread=self.spread.even())
+
+    def trim(self, tree: Any) -> Any:
+        """Arrays of the even batch without what pads them."""
+        return tree if self.spread is None else jax.tree.map(self.spread.trim, tree)
+
     def compute(
         self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int
     ) -> list[jax.Array]:
@@ -87,7 +95,7 @@ def lay_out(
     if any(map(checks.is_traced, arrays)):
         return WHOLE
     spread = None if checks.is_tracing() else devices.spread(arrays, inner=inner)
-    on = arrays[0].devices()
+    on = devices.of(arrays)
     if not _all_cpus(on) or (spread is None and len(on) > 1):
         return Layout(spread, None, _all_cpus(on))
     return Layout(spread, one_core if spread or devices.one_core() else all_cores, True)
@@ -102,13 +110,15 @@ def _all_cpus(on: Any) -> bool:
     return all(device.platform == "cpu" for device in on)
 
 
-def compiled(function: Callable[..., Any], static: Sequence[int], x: jax.Array) -> Any:
-    """The function compiled for where x is: on a CPU with the widest vectors it has.
+def compiled(
+    function: Callable[..., Any], static: Sequence[int], arrays: Sequence[jax.Array]
+) -> Any:
+    """The function compiled for where arrays are: on a CPU with the widest vectors it has.
 
     XLA stops at 256 bits of itself. Not for traced arrays: the options would be
     those of another program.
     """
-    if _all_cpus(x.devices()):
+    if _all_cpus(devices.of(arrays)):
         return _compiled_wide(function, tuple(static))
     return _compiled(function, tuple(static))
 

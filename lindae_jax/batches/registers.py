@@ -121,9 +121,13 @@ def available(devices: Iterable[Any]) -> bool:
     (`jax.ensure_compile_time_eval`), and be arrays that a kernel closes over.
     """
     found = list(devices)
-    if any(device.platform not in ("gpu", "cuda") for device in found):
+    if not all(map(_is_nvidia, found)):
         return False
     return not checks.is_tracing() and all(map(_works, found))
+
+
+def _is_nvidia(device: Any) -> bool:
+    return device.platform in ("gpu", "cuda") and "cuda" in device.client.platform_version
 
 
 @functools.cache
@@ -141,5 +145,8 @@ def _works(device: Any) -> bool:
     # An interface on trial, whose every version may fail in a way of its own; the loops
     # that XLA makes are slower, and right.
     except Exception as reason:
-        logging.getLogger("lindae_jax").info("no kernels of our own on %s: %s", device, reason)
+        logging.getLogger("lindae_jax").warning(
+            "no kernel of our own can be made for %s, and pairs take the slower loops of XLA: %s",
+            *(device, checks.brief(reason)),
+        )
         return False

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lindae_jax.batches import registers
 from lindae_jax.batches.devices import num_cores
@@ -107,6 +108,14 @@ def _compiled(dtype: str, width: int, in_flight: int, decay: bool) -> Callable[.
 # --- kernels in JAX, which serve on any device --------------------------------------
 
 
+def _everywhere(x: np.ndarray) -> jax.Array:
+    """An array cut over all devices, as the library cuts its own, where it can be."""
+    devices = np.asarray(jax.local_devices())
+    if len(devices) == 1 or len(x) % len(devices):
+        return jnp.asarray(x)
+    return jax.device_put(x, NamedSharding(Mesh(devices, ("part",)), PartitionSpec("part")))
+
+
 def multiply_adds(dtype: str, *, quick: bool) -> list[Variant]:
     """Chains of fused multiply-adds that leave nothing to wait for; work in pair-steps."""
     work = _CHAINS * _LINKS / OPERATIONS_PER_PAIR_STEP
@@ -116,9 +125,10 @@ def multiply_adds(dtype: str, *, quick: bool) -> list[Variant]:
 
 
 def _multiply_adds(dtype: str, size: int, work: float) -> Variant:
-    x = jnp.asarray(np.linspace(0, 1, size), dtype)
+    x = _everywhere(np.linspace(0, 1, size).astype(dtype))
     # XLA's loop would launch a kernel for each visit, and the launches be what is measured.
-    chains = _chains_in_registers if registers.available(x.devices()) else _chains
+    alone = len(x.devices()) == 1 and registers.available(x.devices())
+    chains = _chains_in_registers if alone else _chains
 
     def run(steps: int) -> jax.Array:
         return jax.block_until_ready(chains(x, np.int32(steps)))
@@ -169,7 +179,7 @@ def _pass(x, multiply_add=_multiply_add):
 def copies(dtype: str, per_copy: float, *, quick: bool) -> list[Variant]:
     """Writing of negated numbers to memory; `per_copy` is the work that one number stands for."""
     size = 2**22 if quick else 2**24
-    x = jnp.asarray(np.linspace(0, 1, size), dtype)
+    x = _everywhere(np.linspace(0, 1, size).astype(dtype))
 
     def run(steps: int) -> jax.Array:
         y = x
@@ -223,7 +233,7 @@ _matmul = jax.jit(functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGH
 def exponentials(shape: tuple[int, ...], dtype: str) -> list[Variant]:
     """`sum(exp(x))` of an array; work in numbers."""
     size = int(np.prod(shape))
-    x = jnp.asarray(np.linspace(-20, 0, size).reshape(shape), dtype)
+    x = _everywhere(np.linspace(-20, 0, size).reshape(shape).astype(dtype))
 
     def run(steps: int) -> jax.Array:
         for _ in range(steps):

@@ -112,8 +112,9 @@ def check_json(json: str | os.PathLike) -> None:
     if not path.name or len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise checks.mistake(what, str(json)[:60], remedy)
     # A device would be replaced, for files are renamed into their places.
-    if os.path.lexists(path) and not path.is_file():
-        raise checks.mistake(what, str(json), remedy)
+    for place in (path, path.with_suffix(".png"), path.with_suffix(".svg")):
+        if os.path.lexists(place) and not place.is_file():
+            raise checks.mistake(what, f"{json}, where {place.name} is none", remedy)
     if path.suffix in (".png", ".svg"):
         raise checks.mistake("json must leave .png and .svg to the plot", str(json), remedy)
     with plot.settings():

@@ -1,6 +1,5 @@
 """What the times depend on: machine, versions, flags, devices."""
 
-import importlib.metadata
 import os
 import platform
 import re
@@ -11,11 +10,10 @@ from typing import Any
 
 import jax
 
+from lindae_jax import record
 from lindae_jax.batches.devices import num_cores
 
-_LIBRARIES = (
-    *("lindae_jax", "jax", "jaxlib", "numpy", "scipy", "numba", "diffrax", "matfree", "torch"),
-)
+_LIBRARIES = "jax", "jaxlib", "numpy", "scipy", "numba", "diffrax", "matfree", "torch"
 _SWITCHES = ("XLA_FLAGS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "CC")
 
 
@@ -36,7 +34,7 @@ def describe() -> dict[str, Any]:
         "memory_bytes": total_memory(),
         "devices": [f"{d.platform}: {d.device_kind}" for d in devices],
         "dtypes": dtypes(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": record.versions(*_LIBRARIES),
         "compiler": _compiler(),
         "environment": {name: os.environ[name] for name in _SWITCHES if name in os.environ},
     }
@@ -78,16 +76,6 @@ def _read(path: str) -> str:
         return Path(path).read_text()
     except OSError:
         return ""
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def _compiler() -> str:

@@ -197,7 +197,7 @@ def as_json(result: Reproduction) -> dict[str, Any]:
         "settings": dataclasses.asdict(settings),
         "notes": list(result.notes),
         "seconds": result.seconds,
-        "versions": record.versions(),
+        "versions": record.versions("jax", "jaxlib", "numpy", "matplotlib"),
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         "directions": list(settings.directions),
         "eigenvalue": result.eigenvalue[columns],

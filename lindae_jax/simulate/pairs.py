@@ -12,7 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from lindae_jax import checks
-from lindae_jax.batches import layout, registers
+from lindae_jax.batches import devices, layout, registers
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import pair_kernel, trajectory
 from lindae_jax.simulate.trajectory import Trajectory
@@ -96,7 +96,8 @@ def simulate_pairs(
     Notes
     -----
     Bitwise, a run cut into segments equals one run, a batch equals its members
-    run one by one, and the saves change nothing.
+    run one by one, and the saves change nothing. On an NVIDIA GPU a call rounds
+    otherwise than the same call within the caller's `jit`.
     Large batches are spread over all devices of the process, unless their
     arrays have been put somewhere; on a CPU set the `jax_num_cpu_devices` of
     JAX to the number of cores first. docs/speed.md tells what was measured.
@@ -112,13 +113,17 @@ def simulate_pairs(
     if any(checks.is_traced(x) for x in (*arrays, *fields)):
         return _simulate(arrays, problem, steps, observe, _Form(layout.WHOLE, True))
     cut = layout.lay_out([*arrays, *fields], _BLOCK_ONE_CORE, _BLOCK_ALL_CORES)
-    arrays, problem = cut.place((arrays, problem))
-    in_registers = _fits_registers((*arrays, *fields))
+    # What `observe` returns need not be by member, and shall not see any that pads.
+    even = cut.even() if observe is None else cut
+    arrays, problem = even.place((arrays, problem))
+    in_registers = _fits_registers((arrays, problem), cut)
     # At the top level, though the caller may be tracing something else.
     with contextlib.nullcontext() if in_registers else jax.ensure_compile_time_eval():
-        form = _Form(cut, bool(jnp.any(problem.decay != 0)), in_registers)
-        simulate = layout.compiled(_core, _STATIC, arrays[0])
-        return simulate(arrays, problem, steps, observe, form)
+        form = _Form(even, bool(problem.decay.size and problem.decay.max() > 0), in_registers)
+        simulate = layout.compiled(_core, _STATIC, jax.tree.leaves((arrays, problem)))
+        found = simulate(arrays, problem, steps, observe, form)
+    by_member = {name: getattr(found, name) for name in ("w1", "w2", "status", "carry")}
+    return found._replace(**cut.trim(by_member))
 
 
 def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
@@ -162,10 +167,13 @@ _STATIC = (3, 4)
 _simulate = jax.jit(_core, static_argnums=_STATIC)
 
 
-def _fits_registers(arrays: Sequence[jax.Array]) -> bool:
-    """Whether they lie on a device that runs our own kernel, which counts in int32."""
+def _fits_registers(tree: Any, cut: layout.Layout) -> bool:
+    """Whether arrays lie on devices that run our own kernel, which counts in int32."""
+    arrays = jax.tree.leaves(tree)
     size = math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
-    return size < 2**31 and registers.available(arrays[0].devices())
+    on = devices.of(arrays)
+    # XLA does not know how to share a kernel out by itself.
+    return size < 2**31 and (len(on) == 1 or cut.spread is not None) and registers.available(on)
 
 
 def _advance(

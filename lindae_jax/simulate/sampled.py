@@ -154,7 +154,7 @@ def simulate_sampled(
     # At the top level, though the caller may be tracing something else.
     with jax.ensure_compile_time_eval():
         placed = cut.place((w1, w2))
-        simulate = layout.compiled(_core, _STATIC, placed[0])
+        simulate = layout.compiled(_core, _STATIC, placed)
         return simulate(*placed, problem, drawn, steps, observe, cut)
 
 

@@ -175,7 +175,7 @@ _SCALES = {
 
 
 def _scale(p):
-    least, tiny, edge = _SCALES[p.dtype.name]
+    least, tiny, edge = map(p.dtype.type, _SCALES[p.dtype.name])
     return jax.lax.stop_gradient(jnp.maximum(p, jnp.where((p > 0) & (p < edge), tiny, least)))
 
 

@@ -164,8 +164,10 @@ def solve(
     else:
         # At the top level, though the caller may be tracing something else.
         with jax.ensure_compile_time_eval():
-            placed = cut.place(arrays)
-            found = layout.compiled(_core, _STATIC, placed[0])(wanted, form, cut, placed)
+            padded = cut.even()
+            placed = padded.place(arrays)
+            found = layout.compiled(_core, _STATIC, placed)(wanted, form, padded, placed)
+            found = cut.trim(found)
     return [found[wanted.index(name)] for name in names]
 
 

@@ -93,3 +93,54 @@ def test_the_line_to_write_is_said_once_where_cores_are_idle(
         devices._hint()
     assert caplog.text.count('jax.config.update("jax_num_cpu_devices", 4)') == times
     devices._hint.cache_clear()
+
+
+# --- sizes that devices do not divide -----------------------------------------------
+
+ODD = """
+import sys
+import jax
+
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+import numpy as np
+from lindae_jax import Problem, simulate_pairs, theory
+
+rng = np.random.default_rng(3)
+for shape in ((100_001,), (251, 203), (7, 7, 1201)):
+    w1, w2 = rng.uniform(0.1, 0.5, (2, *shape)).astype(np.float32)
+    lam = rng.uniform(0.1, 1, shape[-1:]).astype(np.float32)
+    noise = rng.uniform(0, 1, (shape[0],) + (1,) * (len(shape) - 1)).astype(np.float32)
+    for options in ({}, {"save_every": 4}, {"compensated": True}):
+        def run(*index):
+            problem = Problem(lam[index[-1]], noise[index[0]] if len(index) > 1 else 0.5, 0.0)
+            return simulate_pairs(w1[index], w2[index], problem, num_steps=9, **options)
+
+        every = (slice(None),) * len(shape)
+        end = (*every[:-1], slice(-5, None))
+        whole, part = run(*every), run(*end)
+        for one, other in zip(jax.tree.leaves(whole[1:]), jax.tree.leaves(part[1:]), strict=True):
+            assert one.shape[one.ndim - len(shape):] == shape
+            assert np.asarray(one)[..., -5:].tobytes() == np.asarray(other).tobytes()
+    mapping = theory.mapping(9, w1, w2, Problem(lam, 0.5, 0.0))
+    assert mapping.shape == shape
+    expected = theory.mapping(9, w1[end], w2[end], Problem(lam[-5:], 0.5, 0.0))
+    np.testing.assert_allclose(mapping[..., -5:], expected, rtol=1e-6)
+
+x = np.full(100_001, np.float32(0.3))
+seen = simulate_pairs(x, x, Problem(1.0), num_steps=1, observe=lambda step, a, b, p: a.sum())
+np.testing.assert_allclose(seen.observed[0], 100_001 * seen.w1[0, 0], rtol=1e-4)
+"""
+
+
+@pytest.mark.parametrize("num", [2, 3])
+def test_batches_that_devices_do_not_divide(num):
+    """Padded to equal parts, of which nothing is seen: shapes, members at the end, sums."""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", ODD, str(num)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lindae_jax import Problem, simulate_pairs
-from lindae_jax.batches import registers
+from lindae_jax.batches import layout, registers
 from lindae_jax.simulate import pair_kernel, pairs
 
 COUNT = jnp.int32(3)
@@ -110,16 +110,21 @@ def _patched(monkeypatch):
     return interpreted
 
 
-def test_no_kernel_is_made_where_none_can_be():
-    """On a processor; and on what says that it is a GPU and is none, which is no error."""
+def test_no_kernel_is_made_where_none_can_be(caplog):
+    """On a processor, a GPU of others; and on what says that it is one, with a word."""
     device = jax.devices("cpu")[0]
     assert not registers.available([device])
-    assert not registers._works(device)
+    client = SimpleNamespace(platform_version="rocm 60000")
+    assert not registers.available([SimpleNamespace(platform="gpu", client=client)])
+    with caplog.at_level("WARNING", "lindae_jax"):
+        assert not registers._works(device)
+    assert "slower loops" in caplog.text
 
 
 def test_no_kernel_is_made_within_the_callers_tracing(monkeypatch):
     """There constants are evaluated at once; the call itself goes on by loops."""
-    gpu = SimpleNamespace(platform="gpu")
+    client = SimpleNamespace(platform_version="PJRT C API\ncuda 13000")
+    gpu = SimpleNamespace(platform="gpu", client=client)
     monkeypatch.setattr(registers, "_works", lambda device: True)
     assert registers.available([gpu])
     seen = []
@@ -136,8 +141,8 @@ def test_no_kernel_is_made_within_the_callers_tracing(monkeypatch):
 def test_a_batch_that_int32_cannot_count_goes_by_loops(monkeypatch):
     monkeypatch.setattr(registers, "available", lambda devices: True)
     x = jnp.zeros((1, 2**16), jnp.float32)
-    assert pairs._fits_registers((x, x))
-    assert not pairs._fits_registers((x, jnp.zeros((2**15, 1), jnp.float32)))
+    assert pairs._fits_registers((x, x), layout.WHOLE)
+    assert not pairs._fits_registers((x, jnp.zeros((2**15, 1), jnp.float32)), layout.WHOLE)
 
 
 # --- lowering ----------------------------------------------------------------------

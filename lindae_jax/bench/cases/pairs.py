@@ -44,7 +44,7 @@ def plans(quick: bool) -> Iterator[Plan]:
     main = 10**5 if quick else 10**6
     sizes = {
         "float32": (10**3, main) if quick else tuple(10**k for k in range(3, 9)),
-        "float64": (main,) if quick else (*(10**k for k in range(5, 8)), 3 * 10**7),
+        "float64": (main,) if quick else (*(10**k for k in range(3, 8)), 3 * 10**7),
     }
     for dtype in dtypes():
         for num_pairs in sizes[dtype]:
