@@ -5,6 +5,7 @@ import functools
 import inspect
 import io
 import itertools
+import logging
 import os
 import re
 import sys
@@ -159,11 +160,20 @@ def figure(
     ],
     data: Annotated[
         str | None,
-        Option("NAME|FILE", "Data of a figure made from data, as of reproduce.", "the paper's"),
+        Option(
+            "NAME|FILE",
+            "Data of a figure made from data, as of reproduce; with all: but not of stopping. "
+            "Alone, that takes a minute with mnist, a few with cifar10.",
+            "with --quick the digits, else the paper's, of stopping the digits",
+        ),
     ] = None,
     root: Annotated[
         Path | None,
-        Option("DIR", "Folder of their files, as of reproduce.", "fetched from OpenML"),
+        Option(
+            "DIR",
+            "Folder of their files, as of reproduce; goes with --quick if data are named.",
+            "fetched from OpenML",
+        ),
     ] = None,
     samples: Annotated[
         int | None,
@@ -174,8 +184,36 @@ def figure(
             "as many as the paper's",
         ),
     ] = None,
+    noise: Annotated[
+        float | None,
+        Option(
+            "V",
+            "Variance of the DAE's input noise in Figure 6 and 6-tanh.",
+            "digits 0.3, mnist and cifar10 4, FILE as of reproduce",
+        ),
+    ] = None,
+    decay: Annotated[
+        float | None,
+        Option(
+            "G",
+            "Weight decay of the WDAE in Figure 6 and 6-tanh.",
+            "digits 0.008, mnist and cifar10 0.0045, FILE 2/inputs of that of reproduce",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, Option("K", "Seed of weights and noise in Figure 6 and 6-tanh.", "0")
+    ] = None,
+    start_of_theory: Annotated[
+        str | None,
+        Option(
+            "each|mean",
+            "Where the theory begins in Figure 5: each direction at its own start, or all at "
+            "their mean, as in the authors' code.",
+            "each",
+        ),
+    ] = None,
     quick: Annotated[
-        bool, Option(None, "Coarser curves, shorter runs, digits where no data are named.")
+        bool, Option(None, "Coarser curves, shorter runs, of the digits unless data are named.")
     ] = False,
     float64: Annotated[bool, Option(None, "Compute in float64, not float32.")] = False,
     out: Annotated[Path, Option("DIR", "Folder of the results.")] = Path("lindae-figures"),
@@ -192,7 +230,18 @@ def figure(
     from lindae_jax import figures
 
     with _errors(_MISTAKE, ValueError, OSError, ImportError):
-        jobs = figures.prepare(which, out, data=data, root=root, num_samples=samples, quick=quick)
+        jobs = figures.prepare(
+            which,
+            out,
+            data=data,
+            root=root,
+            num_samples=samples,
+            noise=noise,
+            decay=decay,
+            seed=seed,
+            start_of_theory=start_of_theory,
+            quick=quick,
+        )
     pages: list[dict[str, Any]] = []
     try:
         for job in jobs:
@@ -317,6 +366,7 @@ def sweep(
     import jax
 
     from lindae_jax.sweep import Busy, plan, progress, toml
+    from lindae_jax.sweep.cluster import WorkersLost
     from lindae_jax.sweep.devices import default_share
     from lindae_jax.sweep.limits import refuse_what_does_not_fit
 
@@ -327,7 +377,7 @@ def sweep(
             jax.config.update("jax_enable_x64", True)
     with _errors(_MISTAKE, ValueError):
         share = None if process is None else _share(process)
-        _check_what_to_do(store, dry_run, status, devices)
+        _check_what_to_do(store, dry_run, status, devices, scheduler)
         path = store or Path()
     _use_all_cores(jax, devices)
     with _errors(_MISTAKE, ValueError, ImportError, OSError, label=str(config)):
@@ -344,8 +394,9 @@ def sweep(
         if share is None and scheduler is None:
             index, count = default_share()
             if count > 1:
+                share = index, count
                 print(f"share {index}/{count} of the chunks, as counted by Slurm or JAX")
-    failures = OSError, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError
+    failures = OSError, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError, WorkersLost
     try:
         with (
             _errors(_MISTAKE, ValueError, ImportError, Busy),
@@ -373,13 +424,20 @@ def _share(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _check_what_to_do(store: Path | None, dry_run: bool, status: bool, devices: int | None) -> None:
+def _check_what_to_do(
+    store: Path | None, dry_run: bool, status: bool, devices: int | None, scheduler: str | None
+) -> None:
     if dry_run and status:
         raise ValueError("status and --dry-run exclude each other; got both. Pass one of them.")
     if store is None and not dry_run:
         raise ValueError("store must be given; got nothing. Name a folder, or pass --dry-run.")
     if devices is not None and devices < 1:
         raise ValueError(f"devices must be at least 1; got {devices}. Leave it out for all.")
+    if devices is not None and scheduler is not None:
+        raise ValueError(
+            "devices and --scheduler exclude each other; got both. Leave devices out: each of "
+            "dask's workers uses all that it has."
+        )
 
 
 @contextlib.contextmanager
@@ -394,8 +452,23 @@ def _cluster(scheduler: str | None):
         raise ImportError(
             "scheduler needs dask; install it with: pip install 'lindae_jax[dask]'"
         ) from error
-    with Client(scheduler, timeout="10s") as client:
-        yield client
+    try:
+        client = Client(scheduler, timeout="10s")
+    except ValueError as error:
+        raise ValueError(
+            f"scheduler must be an address; got {scheduler!r} ({error}). Say tcp://host:8786."
+        ) from error
+    except OSError as error:
+        raise OSError(f"scheduler {scheduler} cannot be reached ({error})") from error
+    # Of a lost scheduler it logs pages, of which our one line is the gist.
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with client:
+            yield client
+    finally:
+        log.setLevel(level)
 
 
 def _use_all_cores(jax: Any, number: int | None = None) -> None:

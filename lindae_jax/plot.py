@@ -44,6 +44,15 @@ _SETTINGS = {
     "svg.hashsalt": "lindae_jax",
 }
 
+# In inches, of figures with several axes: set in a column of 3.3, where a picture drawn for
+# the whole page would be unreadable, their text is 5.5 to 7 points high.
+_WIDTH = 5.4
+# Of direction numbers; how far apart they stand along a side of the axes, as a part of it.
+_LABEL_SIZE, _LABEL_GAP, _LABEL_LIMITS = 9.5, (0.095, 0.075), (0.02, 1.0)
+
+# What a caption says of `root_time`.
+ROOT_TIME = "epochs on a scale of square roots"
+
 _CROSS: dict[str, Any] = {
     "linestyle": "none",
     "marker": "x",
@@ -140,7 +149,7 @@ def two_panels(
 def grid(
     rows: int, columns: int, height: float, **options: Any
 ) -> "tuple[Figure, np.ndarray[Any, Any]]":
-    """A figure of the width of a page with its axes, (rows, columns).
+    """A figure with its axes, (rows, columns), to be read in one column of a page.
 
     Parameters
     ----------
@@ -152,7 +161,7 @@ def grid(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.75, height), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -242,6 +251,22 @@ def spaced(
     return np.array(kept, int)
 
 
+def root_time(ax: "Axes", ticks: Sequence[int]) -> None:
+    """Make a horizontal axis show square roots of epochs, which are spread out at first.
+
+    What is drawn on it is drawn at square roots.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+    ticks : sequence of int
+        Epochs to be named, ascending; the axis ends at the last.
+    """
+    places = np.sqrt(ticks)
+    ax.set_xlim(-0.02 * places[-1], 1.01 * places[-1])
+    ax.set_xticks(places, [str(tick) for tick in ticks])
+
+
 def label_above(ax: "Axes", x: np.ndarray, labels: Sequence[str]) -> None:
     """Labels above the axes, each tied by a thin line to its x.
 
@@ -252,14 +277,12 @@ def label_above(ax: "Axes", x: np.ndarray, labels: Sequence[str]) -> None:
         In any order; a label whose x is not within the limits is left out.
     labels : sequence of str
     """
-    low, high = ax.get_xlim()
-    place = (np.asarray(x, float) - low) / (high - low)
-    shown = np.flatnonzero((place >= 0) & (place <= 1))
-    order = shown[np.argsort(place[shown], kind="stable")]
-    for i, at in zip(order, apart(place[order], 0.07), strict=True):
-        bend = [place[i], place[i], at], [0.0, 1.0, 1.045]
+    order, place, at = _placed(ax.get_xlim(), x, _LABEL_GAP[0])
+    look: dict[str, Any] = {"transform": ax.transAxes, "fontsize": _LABEL_SIZE}
+    for i, tied, text in zip(order, place, at, strict=True):
+        bend = [tied, tied, text], [0.0, 1.0, 1.045]
         ax.plot(*bend, transform=ax.transAxes, clip_on=False, **_TIE)
-        ax.text(at, 1.055, labels[i], transform=ax.transAxes, ha="center", va="bottom", fontsize=9)
+        ax.text(text, 1.055, labels[i], ha="center", va="bottom", **look)
 
 
 def label_right(ax: "Axes", y: np.ndarray, labels: Sequence[str]) -> None:
@@ -272,26 +295,39 @@ def label_right(ax: "Axes", y: np.ndarray, labels: Sequence[str]) -> None:
         In any order; a label whose y is not within the limits is left out.
     labels : sequence of str
     """
-    low, high = ax.get_ylim()
-    place = (np.asarray(y, float) - low) / (high - low)
+    order, place, at = _placed(ax.get_ylim(), y, _LABEL_GAP[1])
+    look: dict[str, Any] = {"transform": ax.transAxes, "fontsize": _LABEL_SIZE}
+    for i, tied, text in zip(order, place, at, strict=True):
+        ax.plot([1.0, 1.03], [tied, text], transform=ax.transAxes, clip_on=False, **_TIE)
+        ax.text(1.04, text, labels[i], ha="left", va="center", **look)
+
+
+def _placed(
+    limits: tuple[float, float], values: np.ndarray, gap: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the values within the limits, ascending: which, where on the axis, where to label."""
+    low, high = limits
+    place = (np.asarray(values, float) - low) / (high - low)
     shown = np.flatnonzero((place >= 0) & (place <= 1))
     order = shown[np.argsort(place[shown], kind="stable")]
-    for i, at in zip(order, apart(place[order], 0.06), strict=True):
-        ax.plot([1.0, 1.03], [place[i], at], transform=ax.transAxes, clip_on=False, **_TIE)
-        ax.text(1.04, at, labels[i], transform=ax.transAxes, ha="left", va="center", fontsize=9)
+    # Not beyond the ends of the axis, where its other side has text of its own.
+    return order, place[order], apart(place[order], gap, _LABEL_LIMITS)
 
 
-def apart(x: np.ndarray, gap: float) -> np.ndarray:
+def apart(x: np.ndarray, gap: float, limits: tuple[float, float] = (-np.inf, np.inf)) -> np.ndarray:
     """Ascending positions moved as little as needed to lie at least `gap` apart.
 
     The least-squares solution: positions that collide are spread around their
-    mean (pool adjacent violators).
+    mean (pool adjacent violators), or, at a limit, to its other side.
 
     Parameters
     ----------
     x : array, (C,)
         Ascending.
     gap : float
+    limits : tuple of float
+        Smallest and largest position; where they leave no room for all, the
+        largest gives way.
 
     Returns
     -------
@@ -304,8 +340,10 @@ def apart(x: np.ndarray, gap: float) -> np.ndarray:
         while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
             last = pools.pop()
             pools[-1] += last
-    means = [float(np.mean(pool)) for pool in pools for _ in pool]
-    return np.array(means) + offsets
+    means = np.array([float(np.mean(pool)) for pool in pools for _ in pool])
+    # Of a monotone fit between bounds it is known that it is the free one, clipped.
+    low, high = limits
+    return np.maximum(np.minimum(means, high - offsets[-1:].sum()), low) + offsets
 
 
 def legend(figure: "Figure", entries: dict[str, Style], caption: str) -> None:

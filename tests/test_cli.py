@@ -1,5 +1,6 @@
 """The command line: what it prints, writes and returns."""
 
+import contextlib
 import inspect
 import json
 import os
@@ -15,6 +16,7 @@ import xarray
 
 from lindae_jax import Spectrum, Sweep, cli, figures, reproduce
 from lindae_jax.sweep import lock
+from lindae_jax.sweep.cluster import WorkersLost
 
 QUICK = ["reproduce", "--steps", "30", "--hidden", "8"]
 
@@ -199,7 +201,10 @@ def test_a_fault_of_the_program_is_not_dressed_as_a_mistake(monkeypatch):
 
 # --- lindae figure --------------------------------------------------------------
 
-FIGURE_OPTIONS = "--data NAME|FILE --root DIR --samples N --quick --float64 --out DIR"
+FIGURE_OPTIONS = (
+    "--data NAME|FILE --root DIR --samples N --noise V --decay G --seed K --start-of-theory "
+    "--quick --float64 --out DIR"
+)
 
 
 def test_help_of_figure_shows_every_option_and_every_figure(capsys):
@@ -207,6 +212,11 @@ def test_help_of_figure_shows_every_option_and_every_figure(capsys):
     for option in re.findall(r"--[\w-]+(?: [A-Z]\S*)?", FIGURE_OPTIONS):
         assert option in text
     assert "(default: lindae-figures)" in text
+    # Those of Figure 6, and the seed that is its functions' own.
+    for option in ("noise 0.3, 4", "decay 0.008, 0.0045", "seed 0"):
+        name, *defaults = option.replace(",", "").split()
+        part = text.split(f"--{name} ")[1].split("(default: ")[1].split(")")[0]
+        assert re.findall(r"\b\d[\d.]*\b", part.replace("cifar10", ""))[: len(defaults)] == defaults
     assert "None" not in text
     given = {name.replace("_", "-") for name in inspect.signature(cli.figure).parameters}
     assert given - {"which"} == set(re.findall(r"--([\w-]+)", FIGURE_OPTIONS))
@@ -237,11 +247,12 @@ def test_options_reach_the_figures(monkeypatch, tmp_path):
 
     monkeypatch.setattr("lindae_jax.figures.prepare", prepare)
     monkeypatch.setattr("lindae_jax.figures.save_gallery", lambda *_: ())
-    line = "figure all --data x --root r --samples 3 --quick --out o"
-    assert cli.main(line.split()) == 0
+    line = "figure all --data x --root r --samples 3 --quick --out o --noise 2 --decay 0.1 --seed 4"
+    assert cli.main([*line.split(), "--start-of-theory", "mean"]) == 0
     assert cli.main(["figure", "1"]) == 0
-    options = {"data": "x", "root": Path("r"), "num_samples": 3, "quick": True}
-    none = {"data": None, "root": None, "num_samples": None, "quick": False}
+    options = {"data": "x", "root": Path("r"), "num_samples": 3}
+    options |= {"noise": 2.0, "decay": 0.1, "seed": 4, "start_of_theory": "mean", "quick": True}
+    none = dict.fromkeys(options) | {"quick": False}
     assert got == [("all", Path("o"), options), ("1", Path("lindae-figures"), none)]
 
 
@@ -249,10 +260,18 @@ OF_FIGURE = {
     "": "Missing from lindae figure: N|all. Try --help.",
     "x": "the figure must be 1, 2, ",
     "1 2": "Unrecognized options: 2. Try --help.",
-    "1 --data mnist": "--data is for figures made from data, not for figure 1; got mnist. Leave it",
-    "1 --samples 3": "--samples is for figures made from data, not for figure 1; got 3. Leave it",
+    "1 --data mnist": "--data is for figures 5, 6, 6-tanh and stopping, not for figure 1; got mn",
+    "1 --samples 3": "--samples is for figures 5, 6, 6-tanh and stopping, not for figure 1; got 3",
     "1 --samples x": "--samples: it must be a whole number, not 'x'. Try --help.",
-    "1 --root .": "--root is for figures made from data, not for figure 1; got .. Leave it out.",
+    "1 --root .": "--root is for figures 5, 6, 6-tanh and stopping, not for figure 1; got ..",
+    "5 --quick --root .": "--root goes with other data than digits, which a quick run takes; got",
+    "all --quick --root .": "--root goes with other data than digits, which a quick run takes; got",
+    "5 --noise 1": "--noise is for figures 6 and 6-tanh, not for figure 5; got 1.0. Leave it out.",
+    "6 --quick --noise -1": "--noise must be a finite number >= 0; got -1.0. Leave it out for the",
+    "6-tanh --quick --decay nan": "--decay must be a finite number >= 0; got nan. Leave it out",
+    "all --quick --seed -1": "--seed must be a whole number in [0, 2^32); got -1. Pass for",
+    "6 --start-of-theory mean": "--start-of-theory is for figure 5, not for figure 6; got mean. Le",
+    "5 --quick --start-of-theory x": "--start-of-theory must be 'each' or 'mean'; got 'x'. Name on",
     "1 --out file": "--out must be a folder one can write; got file (File exists). Name another",
     "all --out file/below": "--out must be a folder one can write; got file/below (",
 }
@@ -370,7 +389,8 @@ def test_a_dry_run_prints_what_it_would_take_and_writes_nothing(capsys, tmp_path
         "saves    3",
         "kept     mapping, final_w1, final_w2, status",
         "chunks   1 of 12 members each",
-        "size     276 bytes",  # 12 members of 3 mappings and statuses, and 2 last weights
+        # 12 members of 3 mappings and statuses, and 2 last weights, in 4 files with checksums.
+        "size     292 bytes",
     ]
     assert re.fullmatch(r"time     about \S+ seconds on the devices here.*", lines[6])
     assert set(tmp_path.iterdir()) == sweeps
@@ -502,6 +522,9 @@ OF_SWEEP = {
         for x in ("2/2", "0/0", "1", "1/", "/2", "a/b", "0/1/2", "0.0/2", "1,2")
     },
     "s.toml --store out --scheduler": "Missing value for argument '--scheduler'",
+    "s.toml --store out --scheduler foo": "--scheduler must be an address; got 'foo' (missing port",
+    "s.toml --store out --devices 1 --scheduler foo": "--devices and --scheduler exclude each ot",
+    "s.toml --store /proc/out": "--store must be a path one can write; got /proc/out (",
     "none.toml --dry-run": "none.toml: the sweep must be a file one can read; got none.toml (No su",
     ". --dry-run": ".: the sweep must be a file one can read; got . (Is a directory). Name one.",
     "spectrum.npz --dry-run": "spectrum.npz: the sweep must be written in TOML; got ",
@@ -568,6 +591,41 @@ def test_a_scheduler_needs_dask(capsys, tmp_path, sweeps, monkeypatch):
     message = "--scheduler needs dask; install it with: pip install 'lindae_jax[dask]'"
     assert one_line(capsys.readouterr()) == message
     assert set(tmp_path.iterdir()) == sweeps
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (WorkersLost("dask's workers died"), "dask's workers died"),
+        (OSError("Timed out"), "--scheduler tcp://far:1 cannot be reached (Timed out)"),
+    ],
+)
+def test_a_lost_cluster_is_one_line_and_code_1(error, line, capsys, sweeps, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+
+    class Client(contextlib.nullcontext):
+        def __init__(self, address, timeout):
+            if isinstance(error, OSError):
+                raise error
+            super().__init__()
+
+    def lost(*_, **__):
+        raise error
+
+    monkeypatch.setattr(distributed, "Client", Client)
+    monkeypatch.setattr(Sweep, "run", lost)
+    command = ["sweep", "s.toml", "--store", "out", "--scheduler", "tcp://far:1"]
+    assert cli.main(command) == 1
+    assert one_line(capsys.readouterr()) == line
+
+
+def test_a_dry_run_of_a_finished_store_says_that_nothing_is_left(capsys, sweeps):
+    assert cli.main(["sweep", "s.toml", "--store", "out"]) == 0
+    capsys.readouterr()
+    assert cli.main(["sweep", "s.toml", "--store", "out", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "size     292 bytes, 0 bytes of which are not there yet" in lines
+    assert "time     none: nothing is left to compute" in lines
 
 
 # --- as a process -------------------------------------------------------------

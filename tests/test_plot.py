@@ -43,6 +43,27 @@ def test_labels_end_up_apart_with_the_least_change(rng):
 
 def test_no_labels_at_all():
     assert plot.apart(np.array([]), 0.1).shape == (0,)
+    assert plot.apart(np.array([]), 0.1, (0.0, 1.0)).shape == (0,)
+
+
+def test_labels_between_limits_are_the_nearest_that_are(rng):
+    gap, limits = 0.07, (0.02, 1.0)
+    for _ in range(50):
+        x = np.sort(rng.uniform(-0.1, 0.2, rng.integers(1, 8)) + rng.choice([0, 0.9]))
+        placed = plot.apart(x, gap, limits)
+        assert (np.diff(placed) >= gap * (1 - 1e-9)).all()
+        assert placed[0] >= limits[0]
+        assert placed[-1] <= limits[1] + 1e-12
+        least = ((placed - x) ** 2).sum()
+        for _ in range(50):
+            gaps = np.maximum(np.diff(placed) + rng.normal(0, 0.02, len(x) - 1), gap)
+            other = placed[0] + rng.normal(0, 0.02) + np.concatenate([[0], np.cumsum(gaps)])
+            if limits[0] <= other[0] and other[-1] <= limits[1]:
+                assert ((other - x) ** 2).sum() >= least - 1e-12
+
+
+def test_where_limits_leave_no_room_labels_begin_at_the_lower_one():
+    np.testing.assert_allclose(plot.apart(np.full(4, 0.5), 0.5, (0.0, 1.0)), [0, 0.5, 1, 1.5])
 
 
 # --- spaced: where the crosses stand ------------------------------------------
@@ -113,9 +134,10 @@ def test_the_middle_shade_is_the_colour_itself():
     assert to_rgb(plot.shades(plot.GREEN, 3)[1].colour) == to_rgb(plot.GREEN.colour)
 
 
-def test_a_grid_has_the_width_of_a_page():
+def test_a_grid_is_read_in_one_column():
     figure, panels = plot.grid(2, 3, 5.0, sharex=True)
-    assert figure.get_size_inches().tolist() == [6.75, 5.0]
+    # Type of 11 points is then 6.7 high in a column of 3.3 inches.
+    assert figure.get_size_inches().tolist() == [5.4, 5.0]
     assert panels.shape == (2, 3)
     assert plot.grid(1, 1, 3.0)[1].shape == (1, 1)
     panels[0, 0].set_xlim(3, 4)
@@ -172,6 +194,28 @@ def test_labels_stand_in_the_order_of_their_values(draw, axis):
     draw(ax, np.array([0.52, 0.5, 0.51]), list("abc"))
     along = {text.get_text(): text.get_position()[axis] for text in ax.texts}
     assert along["b"] < along["c"] < along["a"]
+
+
+@pytest.mark.parametrize("draw", [plot.label_above, plot.label_right])
+@pytest.mark.parametrize("end", [0.0, 1.0])
+def test_labels_of_equal_values_stay_beside_the_axes(draw, end):
+    ax = panel()
+    ax.set(xlim=(0, 1), ylim=(0, 1))
+    draw(ax, np.full(6, end), list("abcdef"))
+    axis = 0 if draw is plot.label_above else 1
+    along = [text.get_position()[axis] for text in ax.texts]
+    assert min(along) > 0
+    assert max(along) <= 1
+    assert (np.diff(along) > 0.06).all()
+
+
+def test_an_axis_of_square_roots_spreads_the_first_epochs():
+    ax = panel()
+    plot.root_time(ax, (0, 100, 400))
+    np.testing.assert_allclose(ax.get_xticks(), [0, 10, 20])
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "100", "400"]
+    low, high = ax.get_xlim()
+    assert low < 0 < 20 <= high
 
 
 def test_legend_names_every_style():

@@ -26,10 +26,10 @@ _SMALL_STYLE = plot.Style("#7A0150", "solid")
 # All starts but the small one, then that one, over them.
 _PARTS = (slice(-1), None, 0.9), (slice(-1, None), _SMALL_STYLE, 2.2)
 _HEAD: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 5, "zorder": 5}
-_TICKS = 0, 100, 500, 1_000, 2_000, 3_000
+_TICKS = 0, 100, 500, 1_500, 3_000
 # Of each picture and of the last one, in milliseconds.
 _PAUSE, _LAST_PAUSE = 80, 2_500
-_DOTS_PER_INCH = 100
+_DOTS_PER_INCH = 120
 
 
 def numbers(*, quick: bool = False) -> dict[str, Any]:
@@ -180,23 +180,23 @@ def _scene(numbers: dict[str, Any]) -> tuple[Any, list[_Curves | _Clock]]:
     from matplotlib.lines import Line2D
 
     figure, axes = plot.grid(2, 2, 6.0, sharex="col", width_ratios=(1, 1.25))
-    last, moving = np.sqrt(numbers["epoch"][-1]), []
+    moving: list[_Curves | _Clock] = []
     for k, (left, right) in enumerate(axes):
         landscape.draw(left, numbers["surface"], k)
-        right.set(xlim=(-0.02 * last, 1.02 * last), ylim=(-1.6, 2.1))
-        right.set_xticks(np.sqrt(_TICKS), [f"{tick:,}" for tick in _TICKS])
+        plot.root_time(right, _TICKS)
+        right.set_ylim(-1.6, 2.1)
         for part, style, width in _PARTS:
             moving += _paths(left, numbers, (k, part), style or landscape.PATH, width)
             moving += _dynamics(right, numbers, (k, part), style or _STYLES[k], width)
     clock = axes[0, 1].text(0.98, 0.05, "", transform=axes[0, 1].transAxes, ha="right")
     axes[0, 0].set(title="loss", xlabel="")
     axes[0, 1].set_title("mapping w1 w2")
-    axes[1, 1].set_xlabel("epochs, on a scale of square roots")
+    axes[1, 1].set_xlabel("epochs")
     amounts = f"noise {numbers['noise'][0]:.3g}", f"decay {numbers['decay'][1]:.3g}"
     for ax, amount in zip(axes[:, 0], amounts, strict=True):
         ax.set_ylabel(f"{amount}\n\nw2")
     small = Line2D([], [], color=_SMALL_STYLE.colour, linewidth=2.2, label="small start")
-    landscape.legend(figure, "lines: theory, crosses: gradient descent", small)
+    landscape.legend(figure, f"lines: theory, crosses: gradient descent\n{plot.ROOT_TIME}", small)
     return figure, [*moving, _Clock(clock, numbers["epoch"])]
 
 

@@ -22,6 +22,7 @@ _NUM_STARTS, _SEED = 10, 49
 _LEARNING_RATE, _LAST = 0.0005, 7_000
 # Within this of w*, a curve has arrived.
 _ARRIVED = 0.01
+_TICKS = 0, 500, 2_500, 7_000
 _CURVE = plot.GREEN._replace(dashes="solid")
 
 
@@ -82,19 +83,20 @@ def draw(numbers: dict[str, Any]) -> Any:
     matplotlib.figure.Figure
     """
     figure, axes = plot.grid(2, 3, 5.4, sharey="row", sharex="row")
-    last = numbers["epoch"][-1]
+    time = np.sqrt(numbers["epoch"])
     for k, (above, below) in enumerate(axes.T):
         star = numbers["fixed_point"][k]
         curves = numbers["theory"][:, k], numbers["simulated"][:, k]
-        above.set(xlim=(-0.02 * last, last), ylim=(-3.2, 3.2), xlabel="epochs")
-        above.set_title(f"noise {numbers['noise'][k]:g}, w* = {star:.3g}")
-        plot.dynamics(above, numbers["epoch"], *curves, _CURVE, spacing=0.13)
+        plot.root_time(above, _TICKS)
+        above.set(ylim=(-3.2, 3.2), xlabel="epochs")
+        above.set_title(f"noise {numbers['noise'][k]:g}, w* = {star:.2g}")
+        plot.dynamics(above, time, *curves, _CURVE, spacing=0.13)
         above.axhline(star, color=landscape.MINIMUM.colour, linewidth=1.0, zorder=3)
         landscape.draw(below, numbers["surface"], k)
         plot.descents(below, numbers["w1"][:, k], numbers["w2"][:, k], landscape.PATH)
     axes[0, 0].set_ylabel("mapping w1 w2")
     axes[1, 0].set_ylabel("w2")
-    landscape.legend(figure, "lines: theory, crosses: gradient descent")
+    landscape.legend(figure, f"lines: theory, crosses: gradient descent\n{plot.ROOT_TIME}")
     return figure
 
 

@@ -93,7 +93,7 @@ def draw(numbers: dict[str, Any]) -> Any:
         axes[1, column].set_xlabel("epochs")
         for network, ax in enumerate(axes[:, column]):
             ax.set(xlim=(-0.02 * epoch[-1], epoch[-1]), ylim=(-0.03, 1.05))
-            ax.locator_params(axis="x", nbins=3)
+            ax.locator_params(axis="x", nbins=2)
             styles = [_AE, *plot.shades(_STYLES[network], len(numbers["noise"]) - 1)]
             for strength, style in enumerate(styles):
                 at = column, slice(None), network, slice(strength, strength + 1)

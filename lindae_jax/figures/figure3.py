@@ -106,7 +106,7 @@ def draw(numbers: dict[str, Any]) -> Any:
         right.plot(epoch, ahead, color=shades[1][k].colour, linewidth=1.3)
         right.plot(epoch, numbers["difference"][:, k], color="black", linewidth=2.0)
     left.set(title="each at its rate", ylabel="mapping", ylim=(-0.03, 0.85))
-    right.set(title="DAE minus WDAE", ylabel="difference", ylim=(-0.03, 0.55))
+    right.set(title="DAE \u2212 WDAE", ylabel="difference", ylim=(-0.03, 0.55))
     for ax in (left, right):
         ax.set(xlabel="epochs", xlim=(-0.02 * epoch[-1], epoch[-1]))
     _draw_rates(middle, numbers["curves"])

@@ -19,6 +19,7 @@ _EIGENVALUE, _NOISE = 1.0, 0.1
 _NUM_STARTS, _SEED = 10, 49
 _SMALL = 0.03, 0.01
 _LEARNING_RATE, _LAST = 0.004, 5_000
+_TICKS = 0, 100, 500, 1_500, 3_000, 5_000
 _STYLES = plot.GREEN._replace(dashes="solid"), plot.ORANGE._replace(dashes="solid")
 _SMALL_STYLE = plot.Style("#7A0150", "solid")
 
@@ -64,7 +65,7 @@ def numbers(*, quick: bool = False) -> dict[str, Any]:
 
 
 def draw(numbers: dict[str, Any]) -> Any:
-    """Surface, mapping and norm from left to right, noise above, decay below.
+    """Surface, mapping and norm from top to bottom, noise at the left, decay at the right.
 
     Parameters
     ----------
@@ -77,23 +78,27 @@ def draw(numbers: dict[str, Any]) -> Any:
     """
     from matplotlib.lines import Line2D
 
-    figure, axes = plot.grid(2, 3, 5.2, sharex="col", sharey="col")
-    for k, row in enumerate(axes):
-        landscape.draw(row[0], numbers["surface"], k)
+    figure, axes = plot.grid(3, 2, 7.6, sharey="row", height_ratios=(1.25, 1, 1))
+    amounts = f"noise {numbers['noise'][0]:.3g}", f"decay {numbers['decay'][1]:.3g}"
+    for k, column in enumerate(axes.T):
+        landscape.draw(column[0], numbers["surface"], k)
         for part, style, width in _PARTS:
             path = numbers["w1"][:, k, part], numbers["w2"][:, k, part]
-            plot.descents(row[0], *path, style or landscape.PATH, width)
-            for ax, name in zip(row[1:], ("mapping", "norm"), strict=True):
+            plot.descents(column[0], *path, style or landscape.PATH, width)
+            for ax, name in zip(column[1:], ("mapping", "norm"), strict=True):
                 _dynamics(ax, numbers, name, (k, part), style or _STYLES[k])
-    for ax, title in zip(axes[0], ("loss", "mapping w1 w2", "norm of the weights"), strict=True):
-        ax.set(title=title, xlabel="")
-    amounts = f"noise {numbers['noise'][0]:.3g}", f"decay {numbers['decay'][1]:.3g}"
-    for ax, amount in zip(axes[:, 0], amounts, strict=True):
-        ax.set_ylabel(f"{amount}\n\nw2")
-    for ax in axes[1, 1:]:
-        ax.set_xlabel("epochs")
+        _magnify(column[1], numbers, k)
+        column[0].set_title(amounts[k])
+        column[2].set_xlabel("epochs")
+    for ax, label in zip(axes[:, 0], ("w2", "mapping w1 w2", "norm of the weights"), strict=True):
+        ax.set_ylabel(label)
     small = Line2D([], [], color=_SMALL_STYLE.colour, linewidth=2.2, label="small start")
-    landscape.legend(figure, "lines: theory, crosses: gradient descent", small)
+    landscape.legend(
+        figure,
+        f"lines: theory, crosses: gradient descent; {plot.ROOT_TIME}\n"
+        "insets: mappings near w* (dashed), which decay overshoots",
+        small,
+    )
     return figure
 
 
@@ -104,13 +109,29 @@ _PARTS = (slice(-1), None, 1.0), (slice(-1, None), _SMALL_STYLE, 2.2)
 def _dynamics(
     ax: Any, numbers: dict[str, Any], name: str, at: tuple[int, slice], style: plot.Style
 ) -> None:
-    epoch, curves, (k, part) = numbers["epoch"], numbers[name], at
-    ax.set(xlim=(-0.02 * epoch[-1], epoch[-1]), ylim=_LIMITS[name])
+    time, curves, (k, part) = np.sqrt(numbers["epoch"]), numbers[name], at
+    plot.root_time(ax, _TICKS)
+    ax.set_ylim(_LIMITS[name])
     both = curves["theory"][:, k, part], curves["simulated"][:, k, part]
-    plot.dynamics(ax, epoch, *both, style, spacing=0.13)
+    plot.dynamics(ax, time, *both, style, spacing=0.13)
+
+
+def _magnify(ax: Any, numbers: dict[str, Any], k: int) -> None:
+    """The mappings around w* once more, for on a scale with the starts the overshoot is lost."""
+    inset = ax.inset_axes(_PLACE)
+    time, star = np.sqrt(numbers["epoch"]), numbers["fixed_point"][k]
+    for part, style, width in _PARTS:
+        look = {"color": (style or _STYLES[k]).colour, "linewidth": width}
+        inset.plot(time, numbers["mapping"]["theory"][:, k, part], **look)
+    inset.axhline(star, color=landscape.MINIMUM.colour, linestyle="dashed", linewidth=1.3)
+    inset.set(xlim=ax.get_xlim(), ylim=_MAGNIFIED, xticks=[])
+    inset.tick_params(axis="y", labelsize=9.5)
+    inset.spines[["top", "right"]].set_visible(True)
 
 
 _LIMITS = {"mapping": (-3.1, 3.1), "norm": (0.0, 2.6)}
+# Of the magnified part: left, bottom, width and height as parts of the axes; its mappings.
+_PLACE, _MAGNIFIED = (0.5, 0.07, 0.48, 0.43), (0.86, 0.97)
 
 
 def caption(numbers: dict[str, Any]) -> str:
@@ -126,8 +147,8 @@ def caption(numbers: dict[str, Any]) -> str:
     spread = [f"{norm.min():.3f} to {norm.max():.3f}" for norm in last]
     small = f"{last[0, -1]:.3f} and {last[1, -1]:.3f}"
     return (
-        f"Eleven starts, one of them small, under noise {numbers['noise'][0]:g} (above) and the "
-        f"equivalent decay {numbers['decay'][1]:.3g} (below). Both lead to the same mapping, but "
+        f"Eleven starts, one of them small, under noise {numbers['noise'][0]:g} (left) and the "
+        f"equivalent decay {numbers['decay'][1]:.3g} (right). Both lead to the same mapping, but "
         f"noise leaves a curve of minima, on which weights of any size stay where they arrive "
         f"(norms {spread[0]}), whereas decay goes on shrinking the weights along it until all "
         f"have the least norm (norms {spread[1]}). From the small start the norms are the same "

@@ -10,6 +10,7 @@ import numpy as np
 
 from lindae_jax import bars, checks, plot, theory
 from lindae_jax import data as data_sets
+from lindae_jax.figures import sources
 from lindae_jax.losses import matrix_loss
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.reproduce import NETWORKS, Settings, prepare
@@ -20,12 +21,12 @@ from lindae_jax.simulate.passage import first_passage
 
 TITLE = "Figure 5: training on images beside the theory"
 SEE = (
-    "Crosses of training lie on lines of the theory; decay lowers and delays what is learned, "
-    "noise only lowers it."
+    "Crosses of training lie near the lines of the theory; decay lowers and delays what is "
+    "learned, noise only lowers it."
 )
 
-_DATA = "mnist", "cifar10"
-_QUICK_DATA, _QUICK_STEPS = ("digits",), 2_000
+DATA = "mnist", "cifar10"
+_QUICK_STEPS = 2_000
 # Epochs between two looks at singular values and losses.
 _EVERY = 50
 # The theory says that training has converged if it is so near to w* at the end.
@@ -45,8 +46,8 @@ def check(*, data: Any = None, root: Any = None, num_samples: Any = None, **othe
     if others.get("start_of_theory", "each") not in STARTS:
         got = repr(others["start_of_theory"])
         raise checks.mistake("start_of_theory must be 'each' or 'mean'", got, "Name one of them.")
-    for name in _names(data, others.get("quick", False)):
-        data_sets.load(name, _root(name, data, root), num_samples=num_samples, split="all")
+    for name in sources.names(DATA, data, others.get("quick", False)):
+        data_sets.load(name, root, num_samples=num_samples, split="all")
 
 
 def numbers(
@@ -64,7 +65,7 @@ def numbers(
     data, root, num_samples : optional
         As of `reproduce`; by default MNIST and CIFAR-10, with the paper's settings.
     quick : bool
-        By default the digits, for fewer epochs.
+        The digits, if no data are named; fewer epochs.
     start_of_theory : {"each", "mean"}
         Where the theory's curves start: each direction by itself, from |A_j + B_j|^2 / 4
         (docs/theory.md, section 6), or all of them from the mean singular value of W2 W1,
@@ -86,10 +87,9 @@ def numbers(
     )
     num_steps = _QUICK_STEPS if quick else None
     found = []
-    for name in _names(data, quick):
-        folder = _root(name, data, root)
+    for name in sources.names(DATA, data, quick):
         settings, eigenvalues, _ = prepare(
-            name, root=folder, num_samples=num_samples, num_steps=num_steps
+            name, root=root, num_samples=num_samples, num_steps=num_steps
         )
         found.append(_of_data(settings, eigenvalues, start_of_theory))
     return {
@@ -97,15 +97,6 @@ def numbers(
         "start_of_theory": start_of_theory,
         "data": found,
     }
-
-
-def _names(data: Any, quick: bool) -> tuple[Any, ...]:
-    return (data,) if data is not None else _QUICK_DATA if quick else _DATA
-
-
-def _root(name: Any, data: Any, root: Any) -> Any:
-    """The folder of the data; digits that nobody has asked for have none."""
-    return None if data is None and name == "digits" else root
 
 
 def _of_data(settings: Settings, eigenvalues: np.ndarray, start_of_theory: str) -> dict[str, Any]:
@@ -213,7 +204,7 @@ def draw(numbers: dict[str, Any]) -> Any:
     for row, found in zip(axes, sets, strict=True):
         for ax, network, title in zip(row, (1, 2), ("Weight decay", "Noise"), strict=True):
             _draw_one(ax, found, network)
-            ax.set_title(f"{title}, {_shown(found['settings']['data'])}", pad=24)
+            ax.set_title(f"{title}, {sources.title(found['settings']['data'])}", pad=24)
         row[0].set_ylabel("mapping")
     for ax in axes[-1]:
         ax.set_xlabel("epochs")
@@ -235,10 +226,6 @@ def _draw_one(ax: Any, found: dict[str, Any], network: int) -> None:
     plot.label_right(ax, found["theory"][-1, network], labels)
 
 
-def _shown(name: str) -> str:
-    return {"mnist": "MNIST", "cifar10": "CIFAR-10"}.get(name, os.path.basename(name))
-
-
 def caption(numbers: dict[str, Any]) -> str:
     """What to see, and how far theory and training are apart.
 
@@ -247,23 +234,28 @@ def caption(numbers: dict[str, Any]) -> str:
     numbers : dict
         As of `numbers`.
     """
-    parts = [_words(found) for found in numbers["data"]]
+    compared = numbers["start_of_theory"] == "each"
+    parts = [_words(found, compared) for found in numbers["data"]]
     where = {
-        "each": "each direction's own start, a quarter of |A_j + B_j|^2",
-        "mean": "one start for all, the mean singular value of W2 W1, as in the authors' code",
+        "each": "Unlike the paper, whose published code begins all curves of the theory at one "
+        "number, the mean singular value of W2 W1, we begin each direction's at its own start, a "
+        "quarter of |A_j + B_j|^2.",
+        "mean": "As in the authors' published code, all curves of the theory begin at one "
+        "number, the mean singular value of W2 W1. Unlike the paper, we can also begin each "
+        "direction's at its own start.",
     }[numbers["start_of_theory"]]
     return (
         "Linear autoencoders from small random weights learn one direction after the other, the "
         "largest eigenvalue first. Decay lowers what is reached and delays it, so that fewer "
-        "directions are learned; noise lowers it too, and does not delay. Unlike the paper, whose "
-        "curves all start from one number, we let the start be chosen: here they begin at "
-        f"{where}. What is drawn of the networks are the singular values of W2 W1, as in "
+        "directions are learned in a given time; noise lowers it too, and does not delay. "
+        f"{where} What is drawn of the networks are the singular values of W2 W1, as in "
         "the paper; they are the mappings of the directions only where these are aligned with "
         "the network, positive and in order. " + " ".join(parts)
     )
 
 
-def _words(found: dict[str, Any]) -> str:
+def _words(found: dict[str, Any], compared: bool) -> str:
+    """Of one data set; compared with the start from the mean, if the theory has another."""
     settings = found["settings"]
     done = np.asarray(found["converged"], bool)
     names = [
@@ -272,8 +264,9 @@ def _words(found: dict[str, Any]) -> str:
         if (~row & (w > 0)).any()
     ]
     text = (
-        f"{_shown(settings['data'])} ({settings['num_samples']:,} images, {settings['hidden']} "
-        f"hidden units, decay {settings['decay']:g}, noise {settings['noise']:g})"
+        f"{sources.title(settings['data'])} ({settings['num_samples']:,} images, "
+        f"{settings['hidden']} hidden units, decay {settings['decay']:g}, "
+        f"noise {settings['noise']:g})"
     )
     if done.any():
         apart = np.nanmax(found["relative_difference_where_converged"])
@@ -285,9 +278,9 @@ def _words(found: dict[str, Any]) -> str:
     if np.isfinite([late, usual]).all():
         text += (
             f"{';' if done.any() else ':'} the AE comes to half of a fixed point {late:.1f} % "
-            f"later than predicted (median of the directions that do), {usual:.0f} % later than "
-            f"predicted from the mean singular value"
+            f"later than predicted (median of the directions that do)"
         )
+        text += f", {usual:.0f} % later than predicted from the mean singular value" * compared
     return text + (f". Not yet converged: {'; '.join(names)}." if names else ".")
 
 

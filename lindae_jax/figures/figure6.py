@@ -1,46 +1,37 @@
 """Figure 6: nonlinear autoencoders under noise beside decay."""
 
 import os
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lindae_jax import bars, checks, initial, plot
+from lindae_jax import checks, initial, plot
 from lindae_jax.data import load
-from lindae_jax.problem import Weights
+from lindae_jax.figures import nonlinear, sources
 from lindae_jax.reproduce import NETWORKS
-from lindae_jax.reproduce.settings import DEFAULTS, _from_spectrum
-from lindae_jax.simulate import identity_mapping, simulate_networks
-from lindae_jax.simulate.passage import first_passage
+from lindae_jax.reproduce.settings import DEFAULTS, _from_spectrum, _number, _seed
+from lindae_jax.simulate import simulate_networks
 from lindae_jax.spectrum import Spectrum
 
 TITLE = "Figure 6: nonlinear networks (ReLU) under noise and under weight decay"
 SEE = (
-    "Nonlinear networks too learn as soon with noise as without, and later with weight decay, "
-    "which shrinks what they learn as noise does."
+    "Below, on the left: squares of noise near the line are directions learned as soon as without "
+    "it, triangles of decay above the line are directions learned later."
 )
+DATA = ("mnist",)
 
 _STD, _LAST, _EVERY = 0.001, 2_000, 10
 # Directions are measured up to this one.
 _MEASURED = 32
-# A final mapping from which on a direction counts as learned, and its half-time as known.
-_LEARNED = 0.3
 # Half-times up to so many of the AE's count as those of a network that is not delayed.
 _IN_TIME = 1.05
-# Epochs at the end whose mean is the final mapping.
-_FINAL = 50
 _QUICK_SAMPLES, _QUICK_HIDDEN = 400, 32
 
 # Noise and decay, of MNIST and CIFAR-10 as in the authors' published code, and the paper's rate.
 _AMOUNTS = {"digits": (0.3, 0.008), "mnist": (4.0, 0.0045), "cifar10": (4.0, 0.0045)}
 _LEARNING_RATE = 0.9
-_PHI: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "relu": lambda z: jnp.maximum(z, 0),
-    "tanh": jnp.tanh,
-}
 _STYLES = (plot.BLUE, plot.ORANGE, plot.GREEN)
 _MARKERS = "o", "^", "s"
 
@@ -61,7 +52,7 @@ def numbers(
     Parameters
     ----------
     quick : bool
-        Digits, if neither data nor root are given; 400 samples, 32 hidden units.
+        The digits, if no data are named; 400 samples, 32 hidden units.
     data : str or path, optional
         As of `reproduce`, by default "mnist".
     root : str or path, optional
@@ -80,26 +71,25 @@ def numbers(
     Raises
     ------
     ValueError, ImportError
-        As of `check`; noise, decay or seed out of range, no such activation.
+        As of `check`; no such activation.
     FloatingPointError
         Training diverged.
     """
-    if activation not in _PHI:
+    if activation not in nonlinear.PHI:
         raise checks.mistake("activation must be relu or tanh", repr(activation), "Name one.")
+    amounts, seed = _amounts(noise, decay), _seed(seed)
     name, x = _load(quick, data, root, num_samples)
     spectrum = Spectrum.from_data(x)
     eigenvalue = np.asarray(spectrum.eigenvalues)
-    settings = _settings(name, eigenvalue, quick)
+    settings = _settings(name, eigenvalue, quick) | amounts
     directions = settings.pop("directions")
-    given = {"noise": noise, "decay": decay}
-    settings |= {key: value for key, value in given.items() if value is not None}
     num_directions = min(_MEASURED, settings["hidden"], x.shape[1])
     shape = {"num_directions": x.shape[1], "hidden": settings["hidden"]}
     start = initial.small(seed, std=jnp.asarray(_STD, x.dtype), **shape)
     epoch = np.arange(0, _LAST + 1, _EVERY)
-    mapping, loss = _train(
+    mapping, loss = nonlinear.train(
         *(seed, spectrum.unrotate(*start), x, epoch, settings, activation),
-        _observer(spectrum, range(num_directions), activation),
+        nonlinear.observer(spectrum, range(num_directions), activation),
     )
     return {
         "data": name,
@@ -116,7 +106,7 @@ def numbers(
         "epoch": epoch,
         "mapping": mapping,
         "loss": loss,
-        **_times(epoch, mapping),
+        **nonlinear.times(epoch, mapping),
     }
 
 
@@ -126,23 +116,34 @@ def check(
     data: str | os.PathLike | None = None,
     root: str | os.PathLike | None = None,
     num_samples: int | None = None,
+    noise: float | None = None,
+    decay: float | None = None,
+    seed: int = 0,
 ) -> None:
     """Whether the data can be had and the networks trained.
 
     Parameters
     ----------
-    quick, data, root, num_samples
+    quick, data, root, num_samples, noise, decay, seed
         As of `numbers`.
 
     Raises
     ------
     ValueError, ImportError
-        They cannot.
+        They cannot; noise, decay or seed out of range.
     """
+    _amounts(noise, decay)
+    _seed(seed)
     _load(quick, data, root, num_samples)
     one = np.ones((1, 1))
     # Traced, and so not even compiled.
     jax.eval_shape(lambda: simulate_networks(0, one, one, one, num_epochs=0))
+
+
+def _amounts(noise: float | None, decay: float | None) -> dict[str, float]:
+    """Those that are given."""
+    given = {"noise": noise, "decay": decay}
+    return {name: _number(name, value) for name, value in given.items() if value is not None}
 
 
 def _load(
@@ -152,7 +153,7 @@ def _load(
     num_samples: int | None,
 ) -> tuple[str, jax.Array]:
     """Name and rows of the data."""
-    name = str(data or ("digits" if quick and root is None else "mnist"))
+    name = str(*sources.names(DATA, data, quick))
     usual = DEFAULTS["any"] | DEFAULTS.get(name, {})
     wanted = usual.get("num_samples") if num_samples is None else num_samples
     x = load(name, root, num_samples=wanted, split=usual["split"])
@@ -176,85 +177,6 @@ def _settings(name: str, eigenvalue: np.ndarray, quick: bool) -> dict[str, Any]:
     return settings | {"noise": chosen["noise"], "decay": decay, "learning_rate": rate}
 
 
-def _observer(spectrum: Spectrum, directions: Sequence[int], activation: str) -> Any:
-    """A function that measures mapping and loss for clean inputs."""
-    phi, product = _PHI[activation], jax.lax.Precision.HIGHEST
-
-    def observe(epoch: jax.Array, w1: jax.Array, w2: jax.Array, x: jax.Array) -> Any:
-        def loss(weights: Weights) -> jax.Array:
-            hidden = phi(jnp.matmul(x, weights.w1.T, precision=product))
-            return jnp.mean((jnp.matmul(hidden, weights.w2.T, precision=product) - x) ** 2)
-
-        mapping = identity_mapping(w1, w2, x, spectrum, directions, activation=activation)
-        # One after the other: outputs are as large as the data.
-        return mapping, jax.lax.map(loss, Weights(w1, w2))
-
-    return observe
-
-
-def _train(
-    seed: int,
-    start: Weights,
-    x: jax.Array,
-    epochs: np.ndarray,
-    settings: dict[str, Any],
-    activation: str,
-    observe: Any,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mapping (S, 3, K) and loss (S, 3) at the epochs kept, each a call for the bar's sake."""
-    weights = Weights(*(jnp.broadcast_to(w, (len(NETWORKS), *w.shape)) for w in start))
-    done, carry, rows = 0, None, []
-    with bars.bar(True, "cli", total=int(epochs[-1]), desc="training", unit=" epochs") as bar:
-        for epoch in map(int, epochs):
-            part = simulate_networks(
-                *(seed, *weights, x),
-                activation=activation,
-                noise=np.array([0, 0, settings["noise"]], x.dtype),
-                decay=np.array([0, settings["decay"], 0], x.dtype),
-                learning_rate=settings["learning_rate"],
-                num_epochs=epoch - done,
-                first_epoch=done,
-                carry=carry,
-                observe=observe,
-            )
-            _stop_if_diverged(np.asarray(part.status), epoch, settings)
-            weights, carry = Weights(part.w1[-1], part.w2[-1]), part.carry
-            rows.append([np.asarray(row[-1]) for row in part.observed])
-            if bar is not None:
-                bar.update(epoch - done)
-            done = epoch
-    mapping, loss = map(np.stack, zip(*rows, strict=True))
-    return mapping, loss
-
-
-def _stop_if_diverged(status: np.ndarray, epoch: int, settings: dict[str, Any]) -> None:
-    if status.any():
-        names = ", ".join(name for name, code in zip(NETWORKS, status, strict=True) if code)
-        raise FloatingPointError(
-            f"training diverged ({names}, by epoch {epoch}) at rate "
-            f"{settings['learning_rate']:.3g}, noise {settings['noise']:.3g}, "
-            f"decay {settings['decay']:.3g}. Rescale the data, or take less noise."
-        )
-
-
-def _times(epoch: np.ndarray, mapping: np.ndarray) -> dict[str, Any]:
-    """Where each curve ends and when it is halfway there, (3, K), and both over the AE's, (2, K).
-
-    Ratios are those of directions that both networks learn.
-    """
-    final = mapping[epoch > epoch[-1] - _FINAL].mean(axis=0)
-    learned = final >= _LEARNED
-    level = np.where(learned, final / 2, np.nan).astype(mapping.dtype)
-    half_time = np.where(learned, np.asarray(first_passage(epoch, mapping, level)), np.nan)
-    return {
-        "final": final,
-        "half_time": half_time,
-        "learned_by_all": np.flatnonzero(learned.all(axis=0)) + 1,
-        "final_ratio": np.where(learned[1:] & learned[0], final[1:] / final[0], np.nan),
-        "half_time_ratio": half_time[1:] / half_time[0],
-    }
-
-
 def draw(numbers: dict[str, Any]) -> Any:
     """Curves above, decay at the left, noise at the right; times and ends below.
 
@@ -272,8 +194,9 @@ def draw(numbers: dict[str, Any]) -> Any:
     figure, axes = plot.grid(2, 2, 5.8)
     last = numbers["epoch"][-1]
     columns = np.asarray(numbers["drawn"], int) - 1
-    bottom, top = numbers["mapping"][..., columns].min(), numbers["mapping"][..., columns].max()
-    limits = min(0.0, bottom) - 0.04, max(1.0, top) + 0.04
+    drawn = numbers["mapping"][..., columns]
+    bottom, top = np.nanmin(drawn, initial=0), np.nanmax(drawn, initial=1)
+    limits = bottom - 0.04, top + 0.04
     for ax, other, title in zip(axes[0], (1, 2), ("weight decay", "noise"), strict=True):
         ax.set(xlim=(-0.02 * last, last), ylim=limits, xlabel="epochs")
         ax.set_title(title, pad=24)
@@ -293,7 +216,7 @@ def draw(numbers: dict[str, Any]) -> Any:
     ]
     words = (
         "above: numbers are directions, placed at the AE's half-times\n"
-        f"below: half-times of mappings that end above {_LEARNED}"
+        f"below: half-times of mappings that end above {nonlinear.LEARNED}"
     )
     plot.legend_row(figure, entries, words)
     return figure
@@ -342,11 +265,10 @@ def caption(numbers: dict[str, Any]) -> str:
 
 def _what(numbers: dict[str, Any]) -> str:
     phi = {"relu": "ReLU", "tanh": "tanh"}[numbers["activation"]]
-    names = {"mnist": "MNIST", "cifar10": "CIFAR-10"}
     return (
         f"Three autoencoders with {numbers['hidden']} {phi} units, the same start and the same "
         f"learning rate {numbers['learning_rate']:.3g} learn "
-        f"{names.get(numbers['data'], numbers['data'])} ({numbers['num_samples']:,} images), by "
+        f"{sources.title(numbers['data'])} ({numbers['num_samples']:,} images), by "
         f"plain gradient descent on all of them: one as it is (AE), one with weight decay "
         f"{numbers['decay']:.3g} (WDAE), one whose inputs get new noise of variance "
         f"{numbers['noise']:.3g} at every epoch (DAE). The mapping of a direction is how much of "
@@ -372,10 +294,10 @@ def _claims(numbers: dict[str, Any]) -> str:
     shrink = bool((numbers["final_ratio"][:, columns] < 1).all())
     return (
         f"{'Both noise and decay shrink the final mapping: in' if shrink else 'In'} the "
-        f"{len(columns)} directions after the first that all three learn (to {_LEARNED} or more) "
-        f"noise takes the final mapping to {noisy} of that of the AE, decay to {decayed}. Half "
-        f"of its own final mapping the DAE reaches in {in_time} of the epochs that the AE needs, "
-        f"the WDAE in {late}"
+        f"{len(columns)} directions after the first that all three learn (to {nonlinear.LEARNED} "
+        f"or more) noise takes the final mapping to {noisy} of that of the AE, decay to {decayed}. "
+        f"Half of its own final mapping the DAE reaches in {in_time} of the epochs that the AE "
+        f"needs, the WDAE in {late}"
         + (
             ": decay delays learning, noise does not, as in the linear theory, where the DAE is "
             "even a little sooner, for they grow alike and its end is nearer."

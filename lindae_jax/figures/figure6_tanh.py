@@ -4,8 +4,12 @@ import functools
 
 from lindae_jax.figures import figure6
 
-TITLE = "Figure 6 of the supplement: nonlinear networks (tanh) under noise and under weight decay"
-SEE = "With tanh for ReLU noise hardly changes when directions are learned, and decay delays them."
+TITLE = "Figure 6 with tanh, as in the paper's supplement: under noise and under weight decay"
+SEE = (
+    "With tanh for ReLU: below, on the left, how much later or sooner than without either "
+    "directions are learned with noise (squares) and with decay (triangles)."
+)
+DATA = figure6.DATA
 
 numbers = functools.partial(figure6.numbers, activation="tanh")
 check, draw, caption = figure6.check, figure6.draw, figure6.caption

@@ -4,6 +4,8 @@ import html
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from lindae_jax.figures import sources
+
 # What stands before the figures. Without scripts and without anything from elsewhere:
 # the page works from a folder that was copied or sent.
 _HEAD = """<!DOCTYPE html>
@@ -69,22 +71,28 @@ def text(figures: Sequence[Shown]) -> str:
         f"Made with lindae_jax {versions['lindae_jax']}, JAX {versions['jax']} and NumPy "
         f"{versions['numpy']} in {page['settings']['dtype']} on {page['device']}."
     )
-    hint = (
-        "Made by a quick run: coarser and shorter, the paper's data replaced by the digits. "
-        * page["settings"]["quick"]
-    )
+    hint = "Made by a quick run, coarser and shorter. " * page["settings"]["quick"]
+    hint += _data([name for shown in figures for name in shown.page["data"]])
     links = "\n".join(
         f'<li><a href="#{_name(shown)}">{html.escape(shown.page["title"])}</a></li>'
         for shown in figures
     )
     return (
         f"{_HEAD}<h1>How linear autoencoders learn, with noise and with weight decay</h1>\n"
-        f"<p>{hint}A picture leads to its SVG, which can be enlarged; the JSON holds every number "
-        f"drawn.</p>\n"
+        f"<p>{html.escape(hint)}A picture leads to its SVG, which can be enlarged; the JSON holds "
+        f"every number drawn.</p>\n"
         f"<nav>\n<ul>\n{links}\n</ul>\n</nav>\n<main>\n"
         + "".join(map(_section, figures))
         + f"</main>\n<footer>\n<p>{html.escape(made)}</p>\n</footer>\n</body>\n</html>\n"
     )
+
+
+def _data(names: Sequence[str]) -> str:
+    """What the figures made from data are made from."""
+    if not names:
+        return ""
+    listed = ", ".join(dict.fromkeys(map(sources.title, names)))
+    return f"The data, named in each caption: {listed}. "
 
 
 def _section(shown: Shown) -> str:
@@ -113,4 +121,4 @@ def _picture(name: str, title: str, moves: bool) -> str:
 
 
 def _name(shown: Shown) -> str:
-    return html.escape(shown.page["name"])
+    return html.escape(shown.page["file"])

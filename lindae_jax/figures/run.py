@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lindae_jax import checks, files, plot, record
-from lindae_jax.figures import gallery
+from lindae_jax.figures import gallery, sources
 
 # What the command line calls it -> the module here, which names its files too.
 FIGURES = {
@@ -30,30 +30,24 @@ FIGURES = {
     "animation": "animation",
 }
 
-
 # Of all figures, those that take fewer samples where that is asked for: their cost grows
 # with the samples, and that of no other does.
 _BY_SAMPLES = {"figure6", "figure6_tanh"}
+# Of all figures, those that keep to their own data where others are named: it is not they that
+# repeat the paper's experiments, and with such data they take longest.
+_KEEP_DATA = {"stopping"}
 
 
 class Job(NamedTuple):
     """A figure to be made."""
 
     name: str
-    """Of its module and files."""
+    """Of its module."""
     options: dict[str, Any]
     """Arguments of its `numbers`."""
 
 
-def make(
-    which: str | int,
-    out: str | os.PathLike,
-    *,
-    data: str | os.PathLike | None = None,
-    root: str | os.PathLike | None = None,
-    num_samples: int | None = None,
-    quick: bool = False,
-) -> tuple[Path, ...]:
+def make(which: str | int, out: str | os.PathLike, **options: Any) -> tuple[Path, ...]:
     """Compute a figure, or all of them, and write picture and numbers.
 
     Parameters
@@ -62,17 +56,15 @@ def make(
         A key of `FIGURES`, or "all".
     out : str or path
         Folder, made if need be; earlier figures in it are replaced.
-    data, root, num_samples : optional
-        For the figures that are made from data: as of `reproduce`. The samples of all figures
-        are those of Figure 6, whose cost grows with them.
-    quick : bool
-        At lower resolution, in shorter runs, where no data are named on smaller ones.
+    **options
+        As of `prepare`.
 
     Returns
     -------
     tuple of Path
         For each figure NAME.png, NAME.svg and NAME.json, of one that moves
-        NAME.gif too, which are written together or not at all. In the JSON
+        NAME.gif too, which are written together or not at all; NAME ends in the
+        data that are named, unless they are those by default. In the JSON
         what is not finite is null. For all of them index.html at last, a page
         that shows them.
 
@@ -83,13 +75,14 @@ def make(
         folder one can write.
     ImportError
         matplotlib is missing, or what the data need.
+    FloatingPointError
+        Training diverged.
     OSError
         Writing failed.
     """
-    jobs = prepare(which, out, data=data, root=root, num_samples=num_samples, quick=quick)
     pages: list[dict[str, Any]] = []
     paths: list[Path] = []
-    for job in jobs:
+    for job in prepare(which, out, **options):
         pages.append(compute(job))
         paths.extend(save(pages[-1], out))
     if which == "all":
@@ -104,42 +97,94 @@ def prepare(
     data: str | os.PathLike | None = None,
     root: str | os.PathLike | None = None,
     num_samples: int | None = None,
+    noise: float | None = None,
+    decay: float | None = None,
+    seed: int | None = None,
+    start_of_theory: str | None = None,
     quick: bool = False,
 ) -> tuple[Job, ...]:
     """All that can be found wrong before anything is computed.
 
     Parameters
     ----------
-    which, out, data, root, num_samples, quick
+    which, out
         As of `make`.
+    data, root, num_samples : optional
+        For the figures that are made from data: as of `reproduce`. Of all figures
+        "stopping" keeps to the digits, and the samples are those of Figure 6, whose
+        cost grows with them.
+    noise, decay, seed : optional
+        Of Figure 6 and its version with tanh.
+    start_of_theory : {"each", "mean"}, optional
+        Of Figure 5.
+    quick : bool
+        At lower resolution, in shorter runs, of the digits unless data are named.
 
     Raises
     ------
     ValueError, ImportError
         As of `make`.
     """
-    given = {"data": data, "root": root, "num_samples": num_samples}
+    given: dict[str, Any] = {"data": data, "root": root, "num_samples": num_samples}
+    given |= {"noise": noise, "decay": decay, "seed": seed, "start_of_theory": start_of_theory}
     given = {name: value for name, value in given.items() if value is not None}
     modules = {name: _module(name) for name in _names(which)}
-    taken = {name: inspect.signature(module.numbers).parameters for name, module in modules.items()}
     for option, value in given.items():
-        if not any(option in parameters for parameters in taken.values()):
-            what = "the figures" if which == "all" else f"figure {which}"
-            raise checks.mistake(
-                f"{option} is for figures made from data, not for {what}", value, "Leave it out."
-            )
+        _check_option(option, value, which, modules)
     with plot.settings():
         pass
     files.check_folder(out)
     jobs = []
     for name, module in modules.items():
-        options = {key: value for key, value in given.items() if key in taken[name]}
-        if which == "all" and name not in _BY_SAMPLES:
-            options.pop("num_samples", None)
+        options = _options(name, module, given, which, bool(quick))
         jobs.append(Job(name, {"quick": bool(quick), **options}))
-        if hasattr(module, "check"):
-            module.check(**jobs[-1].options)
+    if root is not None and not any("root" in job.options for job in jobs):
+        why = ", which a quick run takes" if quick and data is None else ""
+        remedy = "Name the data, or leave it out."
+        raise checks.mistake(f"root goes with other data than digits{why}", root, remedy)
+    for job in jobs:
+        if hasattr(modules[job.name], "check"):
+            modules[job.name].check(**job.options)
     return tuple(jobs)
+
+
+def _check_option(
+    option: str, value: Any, which: str | int, modules: dict[str, ModuleType]
+) -> None:
+    """That a figure to be made has it."""
+    if any(_takes(module, option) for module in modules.values()):
+        return
+    those = [key for key, name in FIGURES.items() if _takes(_module(name), option)]
+    what = "the figures" if which == "all" else f"figure {which}"
+    listed = " and ".join(filter(None, [", ".join(those[:-1]), those[-1]]))
+    figures = "figures" if len(those) > 1 else "figure"
+    raise checks.mistake(
+        f"{option} is for {figures} {listed}, not for {what}", value, "Leave it out."
+    )
+
+
+def _takes(module: ModuleType, option: str) -> bool:
+    return option in inspect.signature(module.numbers).parameters
+
+
+def _options(
+    name: str, module: ModuleType, given: dict[str, Any], which: str | int, quick: bool
+) -> dict[str, Any]:
+    """Those given that are for a figure."""
+    options = {key: value for key, value in given.items() if _takes(module, key)}
+    if which == "all" and name not in _BY_SAMPLES:
+        options.pop("num_samples", None)
+    if which == "all" and name in _KEEP_DATA:
+        options.pop("data", None)
+    if "root" in options and _data(module, options, quick) == sources.DIGITS:
+        # They have no folder; whether another figure has a use for it is seen at the end.
+        del options["root"]
+    return options
+
+
+def _data(module: ModuleType, options: dict[str, Any], quick: bool) -> tuple[str, ...]:
+    """Data sets that a figure will be made from."""
+    return tuple(map(str, sources.names(module.DATA, options.get("data"), quick)))
 
 
 def compute(job: Job) -> dict[str, Any]:
@@ -152,8 +197,8 @@ def compute(job: Job) -> dict[str, Any]:
     Returns
     -------
     dict
-        name, title, caption, settings, numbers, versions, device, seconds; of
-        plain values only.
+        name (of the module), file (name without ending), title, caption, settings,
+        data, numbers, versions, device, seconds; of plain values only.
     """
     module = _module(job.name)
     begin = time.perf_counter()
@@ -163,11 +208,13 @@ def compute(job: Job) -> dict[str, Any]:
     arguments.apply_defaults()
     page = {
         "name": job.name,
+        "file": job.name + _suffix(module, job.options),
         "title": module.TITLE,
         "caption": module.caption(numbers),
         "settings": {**arguments.arguments, "dtype": jnp.result_type(float).name},
+        "data": sources.used(numbers),
         "numbers": numbers,
-        "versions": record.versions(),
+        "versions": record.versions("jax", "jaxlib", "numpy", "matplotlib"),
         "device": f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}",
         "seconds": {"numbers": seconds},
     }
@@ -223,7 +270,7 @@ def save(page: dict[str, Any], out: str | os.PathLike) -> tuple[Path, ...]:
         moving = {"gif": module.animate(numbers)} if _moves(module) else {}
     seconds = {**page["seconds"], "picture": time.perf_counter() - begin}
     content["json"] = json.dumps({**page, "seconds": seconds}, allow_nan=False).encode()
-    named = {f"{page['name']}.{kind}": data for kind, data in {**content, **moving}.items()}
+    named = {f"{page['file']}.{kind}": data for kind, data in {**content, **moving}.items()}
     return files.write(checks.path("out", out), named)
 
 
@@ -266,6 +313,13 @@ def _names(which: str | int) -> tuple[str, ...]:
 
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"lindae_jax.figures.{name}")
+
+
+def _suffix(module: ModuleType, options: dict[str, Any]) -> str:
+    """Of the names of its files."""
+    if options.get("data") is None:
+        return ""
+    return sources.suffix(module.DATA, options["data"], options.get("quick", False))
 
 
 def _moves(module: ModuleType) -> bool:

@@ -303,7 +303,26 @@ def _optimizer(optimizer: Any) -> Any:
             type(optimizer).__name__,
             "Pass for instance optax.adam(0.001).",
         )
+    _check_needs(optimizer)
     return optimizer
+
+
+def _check_needs(optimizer: Any) -> None:
+    """That a step takes the gradient and the weights, and nothing else."""
+    weights = Weights(jnp.ones((1, 1)), jnp.ones((1, 1)))
+    try:
+        with jax.numpy_dtype_promotion("standard"):
+            jax.eval_shape(lambda w: optimizer.update(w, optimizer.init(w), w), weights)
+    except TypeError as error:
+        # What else may go wrong is not known to be the optimiser's fault.
+        if "required keyword-only argument" not in str(error):
+            return
+        needed = str(error).split(":")[-1].strip()
+        raise checks.mistake(
+            "optimizer must make its steps of the gradient and the weights alone",
+            f"one that also needs {needed}",
+            "Pass for instance optax.adam(0.001).",
+        ) from None
 
 
 def _epochs(

@@ -235,6 +235,11 @@ def _padded_to(x: jax.Array, least: int) -> jax.Array:
 
 
 def _decaying(sweep: Sweep) -> bool:
+    """Whether any member has decay, for which the flow has a form of its own.
+
+    This and `_even` are chosen once, by whole axes, which the store remembers. Values that
+    are added keep the choice, or need the more general form.
+    """
     return bool((sweep.axes["decay"] != 0).any())
 
 

@@ -83,21 +83,29 @@ def default_share(environment: Mapping[str, str] = os.environ) -> tuple[int, int
     index, count = 0, 1
     array = _slurm(environment, "SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT")
     if array is not None:
-        index = array[0] - _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
-        step = _number(environment, "SLURM_ARRAY_TASK_STEP", 1)
-        index, count = index // max(1, step), array[1]
-        if not 0 <= index < count:
-            raise checks.mistake(
-                "process must be told for a job array of Slurm with gaps in it",
-                f"its task {array[0]}, of {count} tasks",
-                "Number the array evenly, as in --array=0-7, or pass process (--process I/N).",
-            )
+        index, count = _place_in_array(environment, *array)
     # Not SLURM_NTASKS, which a batch script that starts one process has as well.
     task = _slurm(environment, "SLURM_PROCID", "SLURM_STEP_NUM_TASKS")
     if task is not None:
         index, count = index * task[1] + task[0], count * task[1]
     if count == 1 and jax.process_count() > 1:
         return jax.process_index(), jax.process_count()
+    return index, count
+
+
+def _place_in_array(environment: Mapping[str, str], task: int, count: int) -> tuple[int, int]:
+    """The place of a task in a job array without gaps, and of how many."""
+    first = _number(environment, "SLURM_ARRAY_TASK_MIN", 0)
+    step = max(1, _number(environment, "SLURM_ARRAY_TASK_STEP", 1))
+    last = _number(environment, "SLURM_ARRAY_TASK_MAX", first + step * (count - 1))
+    index, between = divmod(task - first, step)
+    # Of an array with gaps every task has to stop: some would fit, and do another's share.
+    if (last - first) // step + 1 != count or between or not 0 <= index < count:
+        raise checks.mistake(
+            "process must be told for a job array of Slurm with gaps in it",
+            f"its task {task}, of {count} tasks from {first} to {last}",
+            "Number the array evenly, as in --array=0-7, or pass process (--process I/N).",
+        )
     return index, count
 
 

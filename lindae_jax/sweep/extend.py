@@ -44,12 +44,10 @@ def extend(path: Path, sweep: Sweep, at_work: Callable[[], Sequence[str]] = tupl
     if rows is None:
         return False
     state, group = store.read_state(path), store.open_group(path)
-    runs = state["runs"]
+    runs = _grown_runs(sweep, group, state["runs"], rows)
     if holders := at_work():
         listed = ", ".join(holders)
         raise Busy(f"share {listed} of this store is at work, so it cannot grow. Wait for it.")
-    if len(rows) > runs[-1][1]:
-        runs = [*runs, [runs[-1][1], len(rows), _end(sweep, group)]]
     for name in ("", *variables(sweep), *sweep.axes):
         remove_partial(path / name / "zarr.json")
     _resize(sweep, group, rows, runs)
@@ -75,6 +73,29 @@ def rows_of(path: Path, sweep: Sweep) -> np.ndarray | None:
     group = store.open_group(path)
     _refuse_other(sweep, group, remembered)
     return _extended_rows(sweep, np.asarray(group[row_dim(sweep)][...]), remembered)
+
+
+def rows_and_runs(path: Path, sweep: Sweep) -> tuple[np.ndarray, list[list[int]]]:
+    """Rows and runs of a store of a sweep, once it is extended to it where need be.
+
+    Raises
+    ------
+    store.Refused
+        The sweep is not one that the store can be extended to.
+    """
+    rows, group = rows_of(path, sweep), store.open_group(path)
+    if rows is None:
+        rows = np.asarray(group[row_dim(sweep)][...])
+    return rows, _grown_runs(sweep, group, store.read_state(path)["runs"], rows)
+
+
+def _grown_runs(
+    sweep: Sweep, group: Any, runs: list[list[int]], rows: np.ndarray
+) -> list[list[int]]:
+    """A store's runs, and one more for rows beyond their end."""
+    if len(rows) > runs[-1][1]:
+        return [*runs, [runs[-1][1], len(rows), _end(sweep, group)]]
+    return runs
 
 
 def _refuse_other(sweep: Sweep, group: Any, remembered: dict[str, Any]) -> None:

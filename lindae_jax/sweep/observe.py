@@ -16,7 +16,7 @@ from lindae_jax.simulate import DIVERGED, OK
 from lindae_jax.simulate.directions import mapping
 
 # Lanczos' iterations for the sharpness of a network, and the seed of their start.
-_ITERATIONS, _LANCZOS_SEED = 40, 0
+ITERATIONS, _LANCZOS_SEED = 40, 0
 
 
 class Observable(NamedTuple):
@@ -158,7 +158,7 @@ def of_matrices(names: tuple[str, ...], directions: tuple[int, ...]) -> Any:
 def _network_sharpness(w1: jax.Array, w2: jax.Array, problem: Problem) -> jax.Array:
     size = 2 * w1.shape[-2] * w1.shape[-1]
     key = jax.random.key(_LANCZOS_SEED, impl="threefry2x32")
-    iterations = min(_ITERATIONS, size)
+    iterations = min(ITERATIONS, size)
     top = leading_eigenvalues(w1, w2, problem, num=1, num_iterations=iterations, key=key)
     return top[..., 0]
 

@@ -116,6 +116,27 @@ def within(label: str, array: np.ndarray, rule: str, dtype: str) -> np.ndarray:
     return values
 
 
+def flag(name: str, value: Any) -> bool:
+    """A setting that is on or off; ValueError for what merely counts as such."""
+    if not isinstance(value, bool):
+        raise checks.mistake(
+            f"{name} must be true or false", checks.brief(value), "Pass one of them."
+        )
+    return value
+
+
+def count(name: str, value: Any, least: int = 0) -> int:
+    """An integer >= least, of which a mistake is told in words that TOML has too."""
+    try:
+        return checks.count(name, value, least)
+    except ValueError:
+        raise checks.mistake(
+            f"{name} must be an integer >= {least}",
+            checks.brief(value),
+            f"Pass an integer >= {least}.",
+        ) from None
+
+
 def _as_float(x: float) -> float:
     try:
         return float(x)

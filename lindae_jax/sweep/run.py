@@ -12,7 +12,13 @@ import numpy as np
 
 from lindae_jax import bars, checks
 from lindae_jax.sweep import cluster, devices, extend, lock, store
-from lindae_jax.sweep.limits import free_memory, refuse_beyond, refuse_what_does_not_fit
+from lindae_jax.sweep.limits import (
+    free_memory,
+    refuse_beyond,
+    refuse_what_does_not_fit,
+    unwritable,
+)
+from lindae_jax.sweep.parameters import flag
 from lindae_jax.sweep.results import Results, Run
 from lindae_jax.sweep.spec import Sweep
 from lindae_jax.sweep.variables import coordinates, member_bytes, sizes, variables
@@ -40,6 +46,10 @@ def run(
     """What `Sweep.run` does."""
     xarray = _xarray()
     checks.requested_dtype(sweep.dtype)
+    flag("progress", progress)
+    flag("resume", resume)
+    flag("takeover", takeover)
+    flag("allow_large", allow_large)
     if chunk_size is not None:
         chunk_size = checks.count("chunk_size", chunk_size, 1)
     place = devices.placement(num_devices)
@@ -54,13 +64,9 @@ def run(
             overlapped(worker(results), results.units(), bar)
         return _dataset(xarray, results)
     path = checks.path("store", store_path)
-    if client is not None and not hasattr(client, "submit"):
-        remedy = "Pass distributed.Client(address)."
-        raise checks.mistake("client must be a client of dask's", checks.brief(client), remedy)
-    if process is None:
-        # Dask's workers do the whole, whatever counts the process that asks them.
-        process = (0, 1) if client is not None else devices.default_share()
-    share = devices.checked_share(process)
+    share = _share(process, client)
+    if client is not None:
+        cluster.check(client, sweep, num_devices)
     fresh = _make(path, sweep, resume=resume, allow_large=allow_large)
     if not fresh and not allow_large and extend.rows_of(path, sweep) is not None:
         refuse_what_does_not_fit(sweep, path)
@@ -74,6 +80,21 @@ def run(
             else:
                 overlapped(worker(results), results.units(share), bar)
     return xarray.open_zarr(path)
+
+
+def _share(process: tuple[int, int] | None, client: Any) -> tuple[int, int]:
+    """The share asked for, or that of this process where nobody asked."""
+    if process is not None:
+        return devices.checked_share(process)
+    if client is not None:
+        # Dask's workers do the whole, whatever counts the process that asks them.
+        return 0, 1
+    share = devices.default_share()
+    if share[1] > 1:
+        # The result will have gaps, which who does not think of Slurm would not expect.
+        words = "computing share %d/%d of the chunks only, as counted by Slurm or JAX; see process"
+        _log.warning(words, *share)
+    return share
 
 
 @contextlib.contextmanager
@@ -105,9 +126,7 @@ def _make(path: Path, sweep: Sweep, *, resume: bool, allow_large: bool) -> bool:
     try:
         store.make(path, sweep, store.chunk_of(sweep, member_bytes(sweep, len(sweep.rows))))
     except OSError as error:
-        raise checks.mistake(
-            "store must be a path one can write", f"{path} ({error.strerror})", "Name another."
-        ) from error
+        raise unwritable(path, error) from error
     return True
 
 

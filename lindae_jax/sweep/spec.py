@@ -20,6 +20,8 @@ from lindae_jax.sweep.parameters import (
     KINDS,
     MODELS,
     accepted,
+    count,
+    flag,
     numbers,
     parameter,
     within,
@@ -115,10 +117,7 @@ class Sweep:
             self._set("init", "small" if self.model == "matrices" else "given")
         _choice("init", self.init, INITS)
         _choice("dtype", self.dtype, ("float32", "float64"))
-        if not isinstance(self.keep_weights, bool):
-            raise checks.mistake(
-                "keep_weights must be true or false", repr(self.keep_weights), "Pass one of them."
-            )
+        flag("keep_weights", self.keep_weights)
         self._check_matrices()
         self._check_spectrum()
         self._set("axes", self._checked_axes())
@@ -153,7 +152,7 @@ class Sweep:
             Members computed at a time; by default as many as the devices' memory holds. It
             changes no result.
         devices : int, optional
-            How many devices of this process to use, by default all.
+            How many devices of this process to use, by default all. Not with `client`.
         progress : bool
             Show a bar, if standard error is a terminal.
         resume : bool
@@ -161,7 +160,7 @@ class Sweep:
         process : pair of int, optional
             (I, N): compute only every N-th chunk of the store, from the I-th on, beside
             others that take the rest. By default as Slurm or `jax.distributed` count this
-            process, else (0, 1).
+            process, which is logged as a warning, else (0, 1).
         client : distributed.Client, optional
             Have dask's workers compute, who must see the store's path.
         takeover : bool
@@ -180,9 +179,10 @@ class Sweep:
         ValueError
             A store of another configuration (the message shows the difference), or nothing
             of this library; no room; a path that cannot be written; dtype float64 while
-            `jax_enable_x64` is off; other arguments out of their range.
+            `jax_enable_x64` is off, here or on dask's workers; other arguments out of their range.
         RuntimeError
-            Another process is at the same work.
+            Another process is at the same work; or dask's workers died, or took leave of
+            their scheduler. What is done is kept; running again goes on.
         ImportError
             Without xarray and zarr, which `pip install "lindae_jax[sweep]"` brings.
         OSError
@@ -416,10 +416,10 @@ class Sweep:
             raise checks.mistake(
                 f"{given[0]} and {given[1]} exclude each other", "both", "Pass one of them."
             )
-        self._set("num_steps", checks.count("num_steps", self.num_steps))
+        self._set("num_steps", count("num_steps", self.num_steps))
         for name in ("save_every", "save_log"):
             if chosen[name] is not None:
-                self._set(name, checks.count(name, chosen[name], 1))
+                self._set(name, count(name, chosen[name], 1))
         if self.save_steps is not None:
             self._set("save_steps", _integers("save_steps", self.save_steps, 0))
         self._check_number_of_saves()
@@ -434,11 +434,11 @@ class Sweep:
             "save_every": self.num_steps // self.save_every if self.save_every else 0,
             "save_log": min(self.save_log or 0, self.num_steps),
         }
-        for name, count in counts.items():
-            if count > _MOST_SAVES:
+        for name, number in counts.items():
+            if number > _MOST_SAVES:
                 raise checks.mistake(
                     f"{name} must leave at most {_MOST_SAVES:,} saves",
-                    f"{checks.brief(count)} with num_steps = {checks.brief(self.num_steps)}",
+                    f"{checks.brief(number)} with num_steps = {checks.brief(self.num_steps)}",
                     "Save more rarely.",
                 )
 

@@ -12,16 +12,19 @@ from typing import Any
 import jax
 import numpy as np
 
-from lindae_jax import checks
-from lindae_jax.sweep import config, durable, grid
+from lindae_jax import checks, record
+from lindae_jax.sweep import config, cost, durable, grid
 from lindae_jax.sweep.results import Results, Run
 from lindae_jax.sweep.spec import Sweep
-from lindae_jax.sweep.variables import Coordinate, coordinates, row_dim, sizes, variables, versions
+from lindae_jax.sweep.variables import Coordinate, coordinates, row_dim, sizes, variables
+
+# Those whose versions a store tells.
+_LIBRARIES = "jax", "numpy", "xarray", "zarr"
 
 # What a chunk holds at most: members, and bytes over all variables.
 _MEMBERS, _BYTES = 2**20, 2**28
-# Of networks as many as take about a minute at so many operations a second, by device.
-_OPERATIONS = {"cpu": 60 * 50e9, "other": 60 * 10e12}
+# Of networks as many as take about so many seconds.
+_SECONDS = 60
 
 # Where zarr keeps what is known of an array or group, and where the group's attributes
 # have what is not for the eye.
@@ -41,13 +44,10 @@ def chunk_of(sweep: Sweep, member_bytes: int) -> tuple[int, ...]:
     most = max(1, min(_MEMBERS, _BYTES // member_bytes))
     single = [False] * len(sweep.shape)
     if sweep.model == "matrices":
-        assert sweep.num_steps is not None
-        h, d = sweep.widest, sweep.num_directions
-        operations = min(8 * h * h * d, 6 * h * d * d) * max(1, sweep.num_steps)
         local = jax.local_devices()
-        each = _OPERATIONS.get(local[0].platform, _OPERATIONS["other"])
+        each = int(_SECONDS / cost.seconds_of_network(sweep, local[0].platform))
         # A network keeps one device busy, so that it takes as many to keep all of them.
-        most = max(1, min(most, len(local) * max(1, int(each / operations))))
+        most = max(1, min(most, len(local) * max(1, each)))
         # Networks of a chunk have one width, for they are computed together.
         single = [dim in sweep.dims_of("hidden") for dim in sweep.dims]
     return grid.chunk_shape(sweep.shape, most, single)
@@ -165,7 +165,7 @@ def attributes(sweep: Sweep, rows: np.ndarray) -> dict[str, Any]:
     return {
         "title": f"lindae_jax sweep of {sweep.model}",
         "configuration_hash": config.hash_of(config.configuration(sweep, rows)),
-        "versions": json.dumps(versions(), sort_keys=True),
+        "versions": json.dumps(record.versions(*_LIBRARIES), sort_keys=True),
     }
 
 

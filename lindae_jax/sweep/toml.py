@@ -14,6 +14,7 @@ import numpy as np
 from lindae_jax import checks, data
 from lindae_jax.problem import Weights
 from lindae_jax.spectrum import Spectrum
+from lindae_jax.sweep.parameters import count, flag
 from lindae_jax.sweep.spec import Sweep
 
 # Ways to write a list of values: name -> how many numbers it takes.
@@ -128,9 +129,9 @@ def _expanded(key: str, value: Any) -> Any:
             f"Write {{ {name} = {example} }}.",
         )
     try:
-        count = len(range(*numbers)) if whole else int(numbers[2])
-        if count > _MOST:
-            raise OverflowError(f"{count:,} of them, at most {_MOST:,} can be")
+        size = len(range(*numbers)) if whole else int(numbers[2])
+        if size > _MOST:
+            raise OverflowError(f"{size:,} of them, at most {_MOST:,} can be")
         with np.errstate(all="ignore"):
             return np.arange(*numbers) if whole else getattr(np, name)(*numbers)
     except (ValueError, TypeError, OverflowError, MemoryError, ZeroDivisionError) as error:
@@ -155,9 +156,9 @@ def _spectrum(table: dict[str, Any], folder: Path) -> Spectrum:
         path = _path("spectrum.file", table["file"], folder)
         with _within("spectrum.file"):
             return Spectrum.load(path)
-    center = table.get("center", False)
-    if not isinstance(center, bool):
-        raise checks.mistake("spectrum.center must be true or false", repr(center), "Write one.")
+    center = flag("spectrum.center", table.get("center", False))
+    if "num_samples" in table:
+        count("spectrum.num_samples", table["num_samples"], 1)
     options = {k: v for k, v in table.items() if k in ("num_samples", "split")}
     if "root" in table:
         options["root"] = _path("spectrum.root", table["root"], folder)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from lindae_jax.simulate import NOT_RUN, status_message
@@ -134,14 +133,6 @@ def coordinates(sweep: Sweep) -> dict[str, Coordinate]:
             ("direction",), eigenvalues[chosen - 1], _attrs(KINDS["eigenvalue"])
         )
     return found
-
-
-def versions() -> dict[str, str]:
-    """Of what computed a result."""
-    from importlib.metadata import version
-
-    found = {"jax": jax.__version__, "numpy": np.__version__}
-    return found | {name: version(name) for name in ("lindae_jax", "xarray", "zarr")}
 
 
 def member_bytes(sweep: Sweep, rows: int) -> int:

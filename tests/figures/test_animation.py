@@ -91,7 +91,9 @@ def test_equal_numbers_give_equal_bytes(numbers, gif):
 def test_the_picture_is_the_last_of_the_moving_ones(numbers, gif):
     with plot.settings():
         assert collisions(animation.draw(numbers)) == []
-        canvas = FigureCanvasAgg(animation.draw(numbers))
+        figure = animation.draw(numbers)
+        figure.set_dpi(animation._DOTS_PER_INCH)
+        canvas = FigureCanvasAgg(figure)
         canvas.draw()
         want = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
     with Image.open(io.BytesIO(gif)) as image:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from lindae_jax import plot
 from lindae_jax.figures import figure4
 
 NOISE, DECAY = 0, 1
@@ -61,3 +62,17 @@ def test_decay_overshoots_from_unequal_weights_and_noise_never_does(numbers):
     assert noise <= STAR * (1 + 1e-6)
     # It nearly reaches 1, the mapping of least loss but for the penalty.
     assert STAR + 0.02 < decay < 1
+
+
+def test_the_overshoot_is_seen_in_the_inset(numbers):
+    with plot.settings():
+        figure = figure4.draw(numbers)
+    mapping = figure.axes[2:4]
+    for ax, peak in zip(mapping, numbers["peak"], strict=True):
+        (inset,) = ax.child_axes
+        low, high = inset.get_ylim()
+        assert low < STAR <= peak * (1 + 1e-6) < high
+        # Half a millimetre and more in a column: a tenth of the inset.
+        assert (peak - STAR > 0.1 * (high - low)) == (ax is mapping[DECAY])
+        # The same curves, where the axes have them.
+        assert inset.get_xlim() == ax.get_xlim()

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from drawings import collisions
 
-from lindae_jax import data, record
+from lindae_jax import data, plot, record
 from lindae_jax.figures import figure5
 from lindae_jax.reproduce import Settings
 
@@ -68,6 +69,26 @@ def test_the_caption_counts_only_directions_that_are_reached(numbers):
     assert "inf" not in text
 
 
+def test_the_caption_says_whose_start_the_theory_has(numbers):
+    each = figure5.caption(numbers)
+    assert "Unlike the paper, whose published code begins all curves" in each
+    assert "later than predicted from the mean singular value" in each
+    mean = figure5.caption(numbers | {"start_of_theory": "mean"})
+    assert "As in the authors' published code, all curves" in mean
+    # There is nothing to compare it with.
+    assert mean.count("later than predicted") == 1
+
+
+@pytest.mark.parametrize("num_sets", [1, 2])
+def test_no_text_overlaps_where_all_but_one_direction_end_at_0(numbers, num_sets):
+    (found,) = numbers["data"]
+    ends = found["theory"].copy()
+    ends[..., 1:] = 0
+    pages = numbers | {"data": [found | {"theory": ends}] * num_sets}
+    with plot.settings():
+        assert collisions(figure5.draw(pages)) == []
+
+
 def test_losses_fall_and_stand_at_every_hundredth_epoch(numbers):
     (found,) = numbers["data"]
     saved = found["saved"]
@@ -125,7 +146,8 @@ def test_mistakes_are_found_before_anything_is_computed(options, message):
 
 
 @pytest.mark.slow
-def test_mnist_at_full_size(paper_data):
-    (found,) = figure5.numbers(data="mnist", root=paper_data)["data"]
-    assert found["settings"]["num_samples"] == 50_000
+@pytest.mark.parametrize(("name", "num_samples"), [("mnist", 50_000), ("cifar10", 30_000)])
+def test_the_paper_s_data_at_full_size(paper_data, name, num_samples):
+    (found,) = figure5.numbers(data=name, root=paper_data)["data"]
+    assert found["settings"]["num_samples"] == num_samples
     converged_within_a_per_cent(found, 2)

@@ -128,6 +128,15 @@ def test_where_nothing_is_learned_it_is_still_drawn_and_said(short):
         assert collisions(figure6.draw(found)) == []
 
 
+@pytest.mark.parametrize("module", [figure6, figure6_tanh])
+def test_no_text_overlaps_where_all_but_one_direction_end_at_0(numbers, module):
+    final = numbers["final"].copy()
+    final[:, 1:] = 0
+    drawn = [1, 4, 8, 16, 32]
+    with plot.settings():
+        assert collisions(module.draw(numbers | {"final": final, "drawn": drawn})) == []
+
+
 # --- options ----------------------------------------------------------------------
 
 
@@ -159,6 +168,8 @@ def test_data_of_one_s_own_get_settings_by_their_spectrum(short, tmp_path, rng):
     found = figure6.numbers(data="x.npy", root=tmp_path)
     values = np.linalg.eigvalsh(x.T @ x / 30)[::-1]
     assert (found["num_samples"], found["num_inputs"], found["hidden"]) == (30, 6, 3)
+    # Files are named without their folder.
+    assert "learn x.npy (30 images)" in figure6.caption(found | {"data": "/a/b/x.npy"})
     # Half of the eigenvalue at H/2; in the linear theory's units rate 0.5 / lambda_1.
     np.testing.assert_allclose(found["noise"], values[0] / 2, rtol=1e-5)
     np.testing.assert_allclose(found["decay"] * 3, values[0] / 2, rtol=1e-5)
@@ -191,7 +202,18 @@ def test_mistakes_are_found_before_anything_is_trained(tmp_path, which):
         prepare(which, tmp_path, data="digits", num_samples=2000)
     with pytest.raises(ValueError, match="num_samples must be an integer >= 1; got 0"):
         prepare(which, tmp_path, data="digits", num_samples=0)
-    assert prepare(which, tmp_path, quick=True)[0].options == {"quick": True}
+    with pytest.raises(ValueError, match="root goes with other data than digits"):
+        prepare(which, tmp_path, quick=True, root=tmp_path)
+    for option, value in (("noise", -1.0), ("decay", np.nan), ("noise", "3")):
+        with pytest.raises(
+            ValueError, match=rf"{option} must be a finite number >= 0; got .*{value}"
+        ):
+            prepare(which, tmp_path, quick=True, **{option: value})
+    with pytest.raises(ValueError, match=r"seed must be a whole number in \[0, 2\^32\); got -1"):
+        prepare(which, tmp_path, quick=True, seed=-1)
+    amounts = {"noise": 3.0, "decay": 0.0, "seed": 5}
+    (job,) = prepare(which, tmp_path, quick=True, **amounts)
+    assert job.options == {"quick": True, **amounts}
 
 
 def test_a_rate_or_noise_too_large_is_said(short):

@@ -44,6 +44,8 @@ class Reader(HTMLParser):
 def shown(name="figure1", moves=False, quick=False, **others):
     page = {
         "name": name,
+        "file": name,
+        "data": [],
         "title": f"Title of {name}",
         "caption": f"All about {name}.",
         "settings": {"quick": quick, "dtype": "float32"},
@@ -98,6 +100,22 @@ def test_text_is_escaped():
 def test_a_quick_run_says_that_it_is_one():
     assert "quick run" in gallery.text([shown(quick=True)])
     assert "quick" not in gallery.text([shown()])
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_the_data_named_are_those_of_the_figures(quick):
+    pages = [shown("a", quick=quick), shown("b", quick=quick, data=["mnist", "cifar10"])]
+    pages.append(shown("c", quick=quick, data=["/home/me/<own>.npy", "mnist"]))
+    text = gallery.text(pages)
+    assert "The data, named in each caption: MNIST, CIFAR-10, &lt;own&gt;.npy. " in text
+    assert "digits" not in text
+    assert "The data" not in gallery.text(pages[:1])
+
+
+def test_files_may_be_named_after_their_data():
+    page = Reader(gallery.text([shown("figure6", file="figure6-cifar10")]))
+    kinds = {f"figure6-cifar10.{kind}" for kind in ("png", "svg", "json")}
+    assert kinds <= set(page.targets)
 
 
 @pytest.mark.parametrize("name", figures.FIGURES.values())

@@ -22,6 +22,7 @@ def small(monkeypatch):
     """Two figures that cost nothing, the second of them made from data."""
 
     class Plain:
+        DATA = ("digits",)
         TITLE = "Figure A"
         SEE = "See that."
 
@@ -71,7 +72,9 @@ def test_a_figure_is_drawn_from_the_numbers_in_its_json(which, tmp_path):
         drawn = figures.draw(page)
         for path, kind in zip(files, ("png", "svg"), strict=False):
             assert plot.image(drawn, kind) == path.read_bytes()
-    assert page["name"] == name
+    assert page["name"] == page["file"] == name
+    # A quick run without data named has the digits, whatever the figure.
+    assert set(page["data"]) <= {"digits"}
     assert page["settings"]["quick"] is True
     assert page["settings"]["dtype"] == "float32"
     assert page["versions"]["jax"] == jax.__version__
@@ -131,6 +134,8 @@ def test_options_go_to_the_figures_that_have_them(small, tmp_path, monkeypatch):
         ("b", {"quick": True, "data": "mnist", "num_samples": 3}),
     )
     page = figures.compute(jobs[1])
+    assert page["file"] == "b-mnist"
+    assert page["data"] == ["mnist"]
     expected = {"quick": True, "data": "mnist", "root": None, "num_samples": 3}
     assert page["settings"] == {**expected, "dtype": "float32"}
     assert page["numbers"] == {"x": [0, 0, 0], "data": "mnist"}
@@ -140,25 +145,76 @@ def test_figures_that_cost_more_with_more_samples_are_figures():
     assert run._BY_SAMPLES.issubset(figures.FIGURES.values())
 
 
-def test_all_take_a_folder_of_data_and_a_number_of_samples(tmp_path, monkeypatch):
-    # The real ones: digits, which have no folder, are the default of some.
+@pytest.fixture
+def loaded(tmp_path, monkeypatch):
+    """Data sets read, with the samples asked for; the folder of the paper's is tmp_path."""
     images = np.random.default_rng(0).normal(size=(3_000, 20)).astype(np.float32)
-    loaded = []
+    found = []
 
     def load(name, root=None, *, num_samples=None, split="train"):
+        found.append((name, num_samples))
+        assert root == (None if name == "digits" else tmp_path)
         if name != "digits":
-            assert root == tmp_path
-            loaded.append((name, num_samples))
             return images[:num_samples]
         return data.load(name, root, num_samples=num_samples, split=split)
 
     monkeypatch.setattr(figure5, "data_sets", SimpleNamespace(load=load))
     monkeypatch.setattr(stopping, "data_sets", SimpleNamespace(load=load))
     monkeypatch.setattr(figure6, "load", load)
-    for quick in (True, False):
-        jobs = figures.prepare("all", tmp_path / "out", root=tmp_path, num_samples=9, quick=quick)
-        assert len(jobs) == len(figures.FIGURES)
-    assert set(loaded) == {("mnist", 9), ("mnist", None), ("cifar10", None)}
+    return found
+
+
+PAPER = {("mnist", 9), ("mnist", None), ("cifar10", None)}
+DIGITS = {("digits", None)}
+
+
+@pytest.mark.parametrize(
+    ("options", "read"),
+    [
+        ({}, PAPER | DIGITS),
+        # Named, they are those of all that repeat the paper's experiments, but of no other.
+        ({"data": "cifar10"}, {("cifar10", None), ("cifar10", 9)} | DIGITS),
+        ({"data": "cifar10", "quick": True}, {("cifar10", None), ("cifar10", 9)} | DIGITS),
+    ],
+)
+def test_all_take_a_folder_of_data_and_a_number_of_samples(loaded, tmp_path, options, read):
+    # The real ones: digits, which have no folder, are the default of some.
+    jobs = figures.prepare("all", tmp_path / "out", root=tmp_path, num_samples=9, **options)
+    assert len(jobs) == len(figures.FIGURES)
+    assert set(loaded) == read
+
+
+@pytest.mark.parametrize(
+    ("which", "options"),
+    [(which, {"quick": True}) for which in ("5", "6", "6-tanh", "stopping", "all")]
+    + [("stopping", {}), ("all", {"data": "digits"}), ("6", {"data": "digits", "quick": True})],
+)
+def test_a_folder_that_would_go_unused_is_refused(loaded, tmp_path, which, options):
+    with pytest.raises(ValueError, match="root goes with other data than digits"):
+        figures.prepare(which, tmp_path, root=tmp_path / "none", **options)
+    assert loaded == []
+
+
+def test_amounts_go_to_figure_6_and_the_start_of_theory_to_figure_5(tmp_path):
+    given = {"noise": 0.5, "decay": 0.01, "seed": 3, "start_of_theory": "mean"}
+    jobs = figures.prepare("all", tmp_path, quick=True, **given)
+    had = {job.name: set(job.options) - {"quick"} for job in jobs}
+    assert {name: options for name, options in had.items() if options} == {
+        "figure5": {"start_of_theory"},
+        "figure6": {"noise", "decay", "seed"},
+        "figure6_tanh": {"noise", "decay", "seed"},
+    }
+
+
+def test_files_of_other_data_stand_beside_the_usual_ones(small, tmp_path):
+    for options in ({}, {"data": "digits"}, {"data": "mnist"}):
+        figures.make("own", tmp_path, **options)
+    names = {path.stem for path in tmp_path.iterdir()}
+    assert names == {"b", "b-mnist"}
+    assert json.loads((tmp_path / "b.json").read_text())["data"] == ["digits"]
+    index = figures.make("all", tmp_path, data="mnist")[-1]
+    assert 'src="b-mnist.png"' in index.read_text()
+    assert "each caption: mnist" in index.read_text().lower()
 
 
 def test_what_is_not_finite_is_null_and_still_drawn(small, tmp_path):
@@ -176,7 +232,7 @@ def test_what_is_not_finite_is_null_and_still_drawn(small, tmp_path):
         ("", {}, "the figure must be 1, own or all; got ''"),
         (None, {}, "the figure must be 1, own or all; got None"),
         ("a", {}, "the figure must be 1, own or all; got 'a'"),
-        ("1", {"data": "mnist"}, "data is for figures made from data, not for figure 1; got mnist"),
+        ("1", {"data": "mnist"}, "data is for figure own, not for figure 1; got mnist. Leave it"),
         ("1", {"root": Path("x")}, "root is for .*; got x. Leave it out"),
         ("1", {"num_samples": 3}, "num_samples is for .*, not for figure 1; got 3. Leave it out"),
         ("own", {"data": "none"}, "data must be digits or mnist"),

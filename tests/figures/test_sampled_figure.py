@@ -48,6 +48,17 @@ def test_the_standard_error_is_that_of_independent_repetitions(rng):
     np.testing.assert_allclose((errors**2).mean() ** 0.5, slopes.std(), rtol=0.25)
 
 
+def test_the_mean_has_the_standard_error_of_independent_seeds(rng):
+    """Runs whose noise lasts over all epochs, so that only the seeds count."""
+    draws = rng.normal(3, 2, size=(300, 1, 1, 25, 1)).repeat(6, axis=1)
+    found = [sampled._mean(draw) for draw in draws]
+    means = np.array([f["mean_difference"] for f in found])
+    errors = np.array([f["mean_difference_standard_error"] for f in found])
+    # 2 / 25^0.5, from 300 experiments.
+    np.testing.assert_allclose(means.std(), 0.4, rtol=0.15)
+    np.testing.assert_allclose((errors**2).mean() ** 0.5, 0.4, rtol=0.05)
+
+
 def test_runs_scatter_around_the_expected_one(numbers):
     apart = numbers["sampled"] - numbers["expected"][:, None, None]
     assert (np.abs(apart).max(axis=(0, 2)) <= 1.0001 * numbers["largest_difference"]).all()
@@ -75,6 +86,8 @@ def test_the_caption_says_what_was_found_and_what_n_is(page, numbers):
     text = page["caption"]
     for slope, error in zip(numbers["slope"], numbers["slope_standard_error"], strict=True):
         assert f"{slope:.3f} +- {error:.3f}" in text
+    mean, error = numbers["mean_difference"][0, 0], numbers["mean_difference_standard_error"][0, 0]
+    assert f"lies off the expected run by {mean:.2g} +- {error:.2g} and" in text
     assert "N is the number of samples in a step" in text
     assert "over 10 seeds" in text
 
@@ -86,5 +99,5 @@ def test_no_text_overlaps(numbers):
 
 @pytest.mark.parametrize("option", [{"data": "mnist"}, {"root": "x"}, {"num_samples": 9}])
 def test_it_has_no_options(tmp_path, option):
-    with pytest.raises(ValueError, match="for figures made from data, not for figure sampled"):
+    with pytest.raises(ValueError, match=r"is for figures 5, .*, not for figure sampled"):
         figures.prepare("sampled", tmp_path, **option)

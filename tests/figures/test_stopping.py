@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from drawings import collisions
 
-from lindae_jax import Spectrum, data, initial
+from lindae_jax import Problem, Spectrum, data, initial, plot
 from lindae_jax.figures import stopping
+from lindae_jax.simulate import simulate_matrices
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,9 @@ def test_the_error_is_that_of_noisy_images(rng):
     spectrum = Spectrum.from_data(x)
     w1, w2 = initial.small(1, std=0.1, num_directions=64, hidden=8)
     rotated = held_out @ np.asarray(spectrum.eigenvectors)
-    moments, noise = rotated.T @ rotated / len(rotated), 0.1
-    got, _ = stopping._observer(moments, noise)(0, w1, w2, None)
+    root, noise = stopping._root_moments(rotated), 0.1
+    np.testing.assert_allclose(root.T @ root, rotated.T @ rotated / len(rotated), atol=1e-5)
+    got, _ = stopping._observer(root, noise)(0, w1, w2, None)
     e1, e2 = (np.asarray(w) for w in spectrum.unrotate(w1, w2))
     draws = []
     for _ in range(40):
@@ -72,3 +75,61 @@ def test_no_mapping_leaves_less_than_the_least(numbers, rng):
 def test_data_that_are_not_there_are_refused_early():
     with pytest.raises(ValueError, match=r"^data must be"):
         stopping.check(data="nothing")
+
+
+# --- captions and bounds ----------------------------------------------------------------
+
+
+def test_the_caption_claims_only_what_was_found(numbers):
+    text = stopping.caption(numbers)
+    assert "per component" in text
+    assert "stopping keeps those whose variance exceeds the noise" in text
+    assert "stopping still helps, later and less" in text
+    # Another choice of directions.
+    text = stopping.caption(numbers | {"measured_mapping": numbers["measured_mapping"][:, ::-1]})
+    assert "stopping keeps" not in text
+    # Networks that learn on to the end.
+    none = [np.nan] * 3
+    text = stopping.caption(numbers | {"predicted_best_epoch": none, "measured_best_epoch": none})
+    last = f"{numbers['epoch'][-1]:,}"
+    assert f"AE none up to {last} predicted and none up to {last} measured" in text
+    assert "best epoch the AE" not in text
+    assert "stopping still helps" not in text
+    assert "nan" not in text
+
+
+def test_without_a_best_epoch_it_is_still_drawn(numbers):
+    none = [np.nan] * 3
+    with plot.settings():
+        figure = stopping.draw(numbers | {"predicted_best_epoch": none})
+        assert collisions(figure) == []
+
+
+@pytest.mark.parametrize(("quick", "hidden", "last"), [(True, 32, 300), (False, 64, 400)])
+def test_units_and_epochs_are_bounded(quick, hidden, last, monkeypatch, tmp_path, rng):
+    # Fewer epochs than it takes the digits to come to their best, or noise to be learned.
+    monkeypatch.setattr(stopping, "_MOST_EPOCHS", (400, 300))
+    found = stopping.numbers(quick=quick)
+    assert found["epoch"][-1] == last
+    assert np.isnan(found["predicted_best_epoch"]).all()
+    assert f"AE none up to {last} predicted" in stopping.caption(found)
+    np.save(tmp_path / "x.npy", rng.normal(size=(60, 200)).astype(np.float32))
+    found = stopping.numbers(data="x.npy", root=tmp_path, quick=quick)
+    assert (found["hidden"], found["epoch"][-1]) == (hidden, last)
+
+
+def test_one_epoch_kept_after_the_other_is_one_run(numbers):
+    """The same training in one call."""
+    images = data.load("digits")
+    spectrum = Spectrum.from_data(images)
+    noise = numbers["validation_noise"]
+    problem = Problem(spectrum.eigenvalues, np.float32([0, 0, noise / 3]), 0.0, 0.05)
+    start = initial.aligned(0, np.full(32, np.float32(0.01)), np.full(32, 0.01), 32, 64)
+    w1, w2 = (np.broadcast_to(w, (3, *w.shape)) for w in start)
+    epoch = numbers["epoch"][60]
+    run = simulate_matrices(w1, w2, problem, num_steps=int(epoch))
+    held_out = data.load("digits", split="held_out") @ np.asarray(spectrum.eigenvectors)
+    observe = stopping._observer(stopping._root_moments(held_out), noise)
+    want, _ = observe(0, run.w1[-1], run.w2[-1], None)
+    # Bitwise but for the order of sums, in errors of about 2; the WDAE is another network here.
+    np.testing.assert_allclose(numbers["measured"][60][[0, 2]], want[np.array([0, 2])], rtol=1e-5)

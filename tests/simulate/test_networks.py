@@ -486,6 +486,14 @@ def test_without_optax_the_extra_is_named(monkeypatch):
             simulate_networks(0, W1, W2, X, num_epochs=1, optimizer=optimizer)
 
 
+@pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
+def test_an_optimizer_that_needs_the_loss_is_refused(name):
+    optimizer = {"lbfgs": optax.lbfgs, "polyak_sgd": optax.polyak_sgd}[name]()
+    message = "optimizer must make its steps of the gradient and the weights alone; got .*'value'"
+    with pytest.raises(ValueError, match=message):
+        simulate_networks(0, W1, W2, X, num_epochs=1, optimizer=optimizer)
+
+
 # --- Figure 6 ---------------------------------------------------------------------------
 
 

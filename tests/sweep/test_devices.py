@@ -59,6 +59,46 @@ def test_a_job_array_with_gaps_has_to_be_told(tmp_path):
         devices.default_share(gaps)
 
 
+def array_of(tasks, step=1):
+    """What Slurm tells each task of an array."""
+    for task in tasks:
+        values = {"ID": task, "COUNT": len(tasks), "MIN": tasks[0], "MAX": tasks[-1], "STEP": step}
+        yield {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "step"),
+    [([1, 3, 7], 1), ([0, 2, 4], 1), ([0, 1, 3], 1), ([0, 9], 1)],
+)
+def test_of_a_job_array_with_gaps_every_task_is_refused(tasks, step):
+    for environment in array_of(tasks, step):
+        with pytest.raises(ValueError, match=r"^process must be told for a job array"):
+            devices.default_share(environment)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "step"),
+    [([0, 1, 2], 1), ([4, 5, 6, 7], 1), ([1, 3, 5], 2), ([0, 5, 10], 5), ([7], 1)],
+)
+def test_of_a_job_array_without_gaps_each_task_has_a_share(tasks, step):
+    shares = [devices.default_share(environment) for environment in array_of(tasks, step)]
+    assert shares == [(i, len(tasks)) for i in range(len(tasks))]
+
+
+def test_a_share_that_nobody_asked_for_is_announced(tmp_path, monkeypatch, caplog):
+    axes = {"eigenvalue": np.linspace(0.1, 1, 10), "init_w1": 0.1, "init_w2": 0.1}
+    sweep, name = Sweep(axes, 5), iter("abc")
+    sweep.run(tmp_path / next(name), progress=False)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "10")
+    sweep.run(tmp_path / next(name), progress=False, process=(1, 10))
+    assert not caplog.records
+    sweep.run(tmp_path / next(name), progress=False)
+    assert [r.getMessage()[:42] for r in caplog.records] == [
+        "computing share 1/10 of the chunks only, a"
+    ]
+
+
 @pytest.mark.parametrize(
     ("environment", "share"),
     [
@@ -110,8 +150,8 @@ jax.config.update("jax_num_cpu_devices", 4)
 import numpy as np
 import xarray
 from lindae_jax import Spectrum, Sweep
-from lindae_jax.sweep import compute, devices, members, observe, store
-from lindae_jax.sweep.grid import Box
+from lindae_jax.batches.devices import FEW
+from lindae_jax.sweep import store
 
 ALL = ["mapping", "norm", "loss", "distance", "first_passage", "sharpness", "gradient"]
 pairs = Sweep(
@@ -135,22 +175,27 @@ for sweep in (pairs, theory):
 
 x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
 networks = Sweep(
-    {"hidden": 8, "noise": np.linspace(0, 1, 11), "seed": range(9), "learning_rate": 0.1},
+    # So many that they are spread over the devices.
+    {"hidden": 8, "noise": np.linspace(0, 1, 11), "seed": range(40), "learning_rate": 0.1},
     2_000, model="matrices", spectrum=Spectrum.from_data(x), observe=["weights"],
 )
-def near(one, other):
+def near(one, other, bound):
     for name in ("w1", "w2"):
         largest = np.abs(one[name]).max(("unit", "input"))
-        assert (np.abs(one[name] - other[name]) <= 5e4 * 2.0**-23 * largest).all()
+        assert (np.abs(one[name] - other[name]) <= bound * 2.0**-23 * largest).all()
 
-path = sys.argv[1] + "/networks{}"
-one = networks.run(path.format(1), devices=1, progress=False)
-for n in (2, 4):
-    near(one, networks.run(path.format(n), devices=n, progress=False))
-store._MEMBERS = 30
-networks.run(path.format(0), process=(0, 2), progress=False)
-assert (xarray.open_zarr(path.format(0)).status == 3).any()
-near(one, networks.run(path.format(0), process=(1, 2), progress=False))
+assert networks.num_members * 8 * 16 >= FEW
+# After one step, and where steps have added up.
+for steps, bound in ((1, 8 * 16**0.5), (2_000, 5e4)):
+    sweep, path = dataclasses.replace(networks, num_steps=steps), f"{sys.argv[1]}/{steps}-of-"
+    store._MEMBERS = 2**20
+    one = sweep.run(f"{path}1", devices=1, progress=False)
+    for n in (2, 4):
+        near(one, sweep.run(f"{path}{n}", devices=n, progress=False), bound)
+    store._MEMBERS = 200
+    sweep.run(f"{path}shares", process=(0, 2), progress=False)
+    assert (xarray.open_zarr(f"{path}shares").status == 3).any()
+    near(one, sweep.run(f"{path}shares", process=(1, 2), progress=False), bound)
 
 # No device waits for another: whatever is compiled while a sweep runs has no collective.
 texts = []
@@ -163,6 +208,7 @@ def seen(*arguments, **named):
 compiler.backend_compile_and_load = seen
 jax.clear_caches()
 pairs.run(devices=4, progress=False)
+store._MEMBERS = 2**20
 networks.run(devices=4, progress=False)
 assert len(texts) > 5
 several = [t for t in texts if "num_partitions=4" in t]

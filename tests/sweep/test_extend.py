@@ -10,7 +10,7 @@ import xarray
 
 from lindae_jax import Spectrum, Sweep
 from lindae_jax.simulate import NOT_RUN
-from lindae_jax.sweep import compute, durable, extend, lock, store
+from lindae_jax.sweep import compute, durable, extend, limits, lock, store
 from lindae_jax.sweep.results import Run
 
 OBSERVE = ["mapping", "loss", "distance", "first_passage"]
@@ -96,6 +96,71 @@ def test_a_store_grows_only_where_the_disk_has_room(tmp_path, monkeypatch):
         sweep_of(12, 5, 140).run(path, progress=False)
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == files
     assert (sweep_of(12, 5, 140).run(path, progress=False, allow_large=True).status == 0).all()
+
+
+def bytes_there(path):
+    """Of the files of results."""
+    names = (*OBSERVE, "final_w1", "final_w2", "status")
+    files = [file for name in names for file in (path / name).rglob("*")]
+    return sum(file.stat().st_size for file in files if file.is_file() and "c" in file.parts)
+
+
+@pytest.mark.parametrize("larger", [{"num_steps": 100}, {"num_steps": 400}, {"seeds": 3}, {}])
+@pytest.mark.parametrize("members", [8, 10_000])
+def test_the_room_that_an_extension_takes_is_what_it_then_writes(
+    larger, members, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(store, "_MEMBERS", members)
+    path = tmp_path / "a.zarr"
+    sweep_of().run(path, progress=False)
+    before, sweep = bytes_there(path), sweep_of(**larger)
+    room = limits.room(sweep, path)
+    assert room.total - room.missing == before
+    assert (room.missing == 0) == (larger == {})
+    sweep.run(path, progress=False)
+    assert bytes_there(path) == room.total
+    assert limits.room(sweep, path) == limits.Room(room.total, 0)
+
+
+def test_more_steps_need_the_room_of_their_rows_and_of_the_last_weights(tmp_path, monkeypatch):
+    path = tmp_path / "a.zarr"
+    sweep_of().run(path, progress=False)
+    longer = sweep_of(num_steps=100)
+    missing = limits.room(longer, path).missing
+    # 36 members: another 5 rows of three numbers and a status, though but one is new, and
+    # weights of another end; with the checksums of six files.
+    assert missing == 36 * (5 * (3 * 4 + 1) + 2 * 4) + 6 * 4
+    used = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=missing - 1))
+    with pytest.raises(ValueError, match=r"^the results must fit into free space in .*; got 2\.6"):
+        longer.run(path, progress=False)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: used._replace(free=missing))
+    longer.run(path, progress=False)
+
+
+def flow_of(decay, times=(0, 10, 100)):
+    axes = {"eigenvalue": [0.5, 1.0, 2.0], "decay": decay, "seed": range(4), "init_std": 0.1}
+    return Sweep(axes, model="theory", init="small", times=times)
+
+
+def test_a_flow_that_grows_is_bitwise_that_of_one_run_once_it_has_decay(tmp_path):
+    path = tmp_path / "a.zarr"
+    flow_of([0.0, 0.1]).run(path, progress=False)
+    larger = flow_of([0.0, 0.1, 0.0, 0.2], times=(0, 10, 100, 300))
+    got, whole = larger.run(path, progress=False), larger.run(progress=False)
+    for name in whole.data_vars:
+        np.testing.assert_array_equal(got[name], whole[name], err_msg=name)
+
+
+def test_decay_that_comes_later_changes_the_last_bits_of_nothing_that_is_there(tmp_path):
+    path = tmp_path / "a.zarr"
+    before = flow_of([0.0]).run(path, progress=False).load()
+    larger = flow_of([0.0, 0.1])
+    got, whole = larger.run(path, progress=False), larger.run(progress=False)
+    # Those without decay stay what their cheaper form gave, within its accuracy.
+    np.testing.assert_array_equal(got.mapping[:, :, :1], before.mapping)
+    np.testing.assert_allclose(got.mapping, whole.mapping, rtol=64 * 2.0**-23)
+    np.testing.assert_array_equal(got.mapping[:, :, 1], whole.mapping[:, :, 1])
 
 
 def test_logarithmic_saves_go_on_beyond_those_that_are_there(tmp_path):

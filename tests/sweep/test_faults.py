@@ -1,6 +1,7 @@
 """Sweeps that are killed, interrupted, starved of disk, damaged, or run twice at a time."""
 
 import contextlib
+import dataclasses
 import errno
 import fcntl
 import json
@@ -11,15 +12,17 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import xarray
 
-from lindae_jax import Spectrum
+from lindae_jax import Spectrum, checks
 from lindae_jax.simulate import NOT_RUN
-from lindae_jax.sweep import Busy, Sweep, results, store
+from lindae_jax.sweep import Busy, Sweep, cluster, compute, config, results, store
 
 CHILD = Path(__file__).with_name("faults_child.py")
 
@@ -438,11 +441,19 @@ def test_networks_on_workers(tmp_path, monkeypatch):
     with two_workers() as client:
         sweep.run(tmp_path / "a.zarr", progress=False, client=client)
         again = sweep.run(tmp_path / "a.zarr", progress=False, client=client)
-    whole = sweep.run(progress=False)
-    assert (again.status == 0).all()
-    for name in ("w1", "w2"):
-        largest = np.abs(whole[name]).max(("unit", "input"))
-        assert (np.abs(whole[name] - again[name]) <= 5e4 * 2.0**-23 * largest).all()
+        first = dataclasses.replace(sweep, num_steps=1)
+        stepped = first.run(tmp_path / "first.zarr", progress=False, client=client)
+        # These workers were started without 64 bits.
+        with pytest.raises(ValueError, match=r"^dask's workers need JAX_ENABLE_X64=1 .* 2 of 2"):
+            cluster.check(client, dataclasses.replace(sweep, dtype="float64"), None)
+    for one, other, bound in (
+        (sweep.run(progress=False), again, 5e4),
+        (first.run(progress=False), stepped, 8 * 16**0.5),
+    ):
+        assert (other.status == 0).all()
+        for name in ("w1", "w2"):
+            largest = np.abs(one[name]).max(("unit", "input"))
+            assert (np.abs(one[name] - other[name]) <= bound * 2.0**-23 * largest).all()
 
 
 def test_worker_killed(tmp_path, monkeypatch):
@@ -467,3 +478,73 @@ def test_worker_killed(tmp_path, monkeypatch):
         killer.join(timeout=60)
     assert left[0] > 0
     assert_same(path, tmp_path / "whole.zarr")
+
+
+class Client:
+    """Stands for dask's: it takes tasks, and fails at them as it is told."""
+
+    def __init__(self, error=None):
+        self.error, self.given = error, []
+
+    def submit(self, function, *arguments, **options):
+        if function is cluster._same:
+            warnings.warn("Sending large graph of size 12 MiB.", UserWarning, stacklevel=2)
+        self.given.append(arguments)
+        return self
+
+    def run(self, function):
+        return {"tcp://one": True, "tcp://two": False}
+
+    def result(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("name", ["KilledWorker", "CancelledError"])
+def test_dead_workers_are_an_error_that_says_how_to_go_on(tmp_path, monkeypatch, name):
+    distributed = pytest.importorskip("distributed")
+    error = getattr(distributed, name)
+    error = error("work", None, 3) if name == "KilledWorker" else error("work")
+    monkeypatch.setattr(distributed, "as_completed", iter)
+    path = tmp_path / "sweep.zarr"
+    with pytest.raises(RuntimeError, match=r"^dask's workers died .* kept.* run again\.$"):
+        complete(path, client=Client(error))
+    complete(path)
+
+
+def test_no_eigenvector_is_sent_and_what_is_large_is_sent_without_a_warning():
+    x = np.random.default_rng(0).normal(size=(50, 16)).astype(np.float32)
+    axes, spectrum = {"hidden": 8, "noise": [0.0, 0.1]}, Spectrum.from_data(x)
+    sweep = Sweep(axes, 5, model="matrices", spectrum=spectrum)
+    client = Client()
+    cluster._shared(client, sweep)
+    ((sent,),) = client.given
+    assert sent.spectrum.eigenvectors.size == 0
+    assert config.configuration(sent) == config.configuration(sweep)
+    assert sweep.spectrum.eigenvectors.shape == (16, 16)
+
+
+def test_workers_without_64_bits_are_told_before_there_is_a_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "requested_dtype", lambda dtype: None)  # as if they were on here
+    sweep = Sweep(**SWEEP, dtype="float64")
+    words = r"^dask's workers need JAX_ENABLE_X64=1 for dtype float64; got 1 of 2 without\. Start"
+    with pytest.raises(ValueError, match=words):
+        sweep.run(tmp_path / "a.zarr", progress=False, client=Client())
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_worker_remembers_what_its_memory_holds(tmp_path, monkeypatch):
+    real, sizes = compute.run, []
+
+    def limited(sweep, stretch, box, lengths, *rest):
+        sizes.append(np.prod(lengths))
+        if sizes[-1] > 3:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return real(sweep, stretch, box, lengths, *rest)
+
+    sweep, path = Sweep(**SWEEP), tmp_path / "sweep.zarr"
+    store.make(path, sweep, (2, 3))
+    monkeypatch.setattr(compute, "run", limited)
+    for unit in store.open_for(path, sweep).units():
+        assert cluster.work(sweep, str(path), unit, None, None) == MEMBERS
+    # One unit finds out, none tries again.
+    assert [size for size in sizes if size > 3] == [6, 4]

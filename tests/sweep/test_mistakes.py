@@ -6,6 +6,7 @@ import datetime
 import inspect
 import re
 import tomllib
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -176,7 +177,7 @@ def whole_axis(sweep, name, least, most):
 
 
 def counts(sweep, key, least):
-    must, remedy = f"must be an integer >= {least}", f"Pass a Python int >= {least}."
+    must, remedy = f"must be an integer >= {least}", f"Pass an integer >= {least}."
     wrong = (least - 1, -5, 1.5, 2.0, NAN, INF, True, "3", "", [3], [], {}, {"a": 1}, DAY, 1j)
     for x in (*wrong, np.ones(2), np.array([3, 4]), 1e300, -(10**400)):
         yield Row(sweep, {key: x}, key, must, shown(x), remedy)
@@ -540,13 +541,13 @@ def data_files(here):
         ("data", "none.npy", "must be a file", "none.npy, which is none", "Check the path."),
         ("root", "there", "goes with other data than digits", "there", "as in mnist."),
         ("root", 3, "must be a path", "3", "Write it in quotes."),
-        ("center", 1, "must be true or false", "1", "Write one."),
-        ("center", "yes", "must be true or false", "'yes'", "Write one."),
+        ("center", 1, "must be true or false", "1", "Pass one of them."),
+        ("center", "yes", "must be true or false", "'yes'", "Pass one of them."),
         ("split", "bogus", "must be 'train', 'held_out' or 'all'", "'bogus'", NAME_ONE),
         ("split", DAY, "must be 'train', 'held_out' or 'all'", repr(DAY), NAME_ONE),
-        ("num_samples", 0, "must be an integer >= 1", "0", "Pass a Python int >= 1."),
-        ("num_samples", 1.5, "must be an integer >= 1", "1.5", "Pass a Python int >= 1."),
-        ("num_samples", True, "must be an integer >= 1", "True", "Pass a Python int >= 1."),
+        ("num_samples", 0, "must be an integer >= 1", "0", "Pass an integer >= 1."),
+        ("num_samples", 1.5, "must be an integer >= 1", "1.5", "Pass an integer >= 1."),
+        ("num_samples", True, "must be an integer >= 1", "True", "Pass an integer >= 1."),
         ("num_samples", 9999, "must be at most the rows", "9999 of 1497 rows", "Ask for fewer."),
     )
     for name, x, what, got, remedy in named:
@@ -780,6 +781,13 @@ def running():
         yield row("process", x, must, shown(x), SHARE, store="new")
     for key, x in (("process", (0, 2)), ("client", "client")):
         yield row(key, x, "needs a store, in which processes meet", "store = None", "Name one.")
+    for key in ("progress", "resume", "takeover", "allow_large"):
+        for x in (1, 0, "yes", "false", "", None, NAN, [True], np.True_):
+            for more in ({}, {"store": "new"}):
+                yield row(key, x, "must be true or false", shown(x), "Pass one of them.", **more)
+    both = {"client": SimpleNamespace(submit=None), "store": "new"}
+    remedy = "Leave devices out: each of dask's workers uses all that it has."
+    yield row("devices", 1, "and client exclude each other", "both", remedy, **both)
     for x in (3, "localhost:8786"):
         remedy = "Pass distributed.Client(address)."
         yield row("client", x, "must be a client of dask's", shown(x), remedy, store="new")
@@ -808,16 +816,14 @@ def test_a_mistake_in_running_begins_with_the_argument_and_leaves_no_trace(
     (tmp_path / "folder" / "other").write_text("text")
     (tmp_path / "link").symlink_to("nowhere")
     before = sorted(tmp_path.rglob("*"))
-    check(row, Sweep(**GOOD["pairs"]).run, **row.bad, progress=False)
+    check(row, Sweep(**GOOD["pairs"]).run, **{"progress": False, **row.bad})
     assert sorted(tmp_path.rglob("*")) == before
     assert (tmp_path / "file").read_text() == "text"
 
 
 def test_every_argument_of_run_is_in_the_table():
     wrong = {key for row in running() for key in row.bad}
-    # Taken as true or false, whatever they are.
-    flags = {"progress", "takeover", "allow_large"}
-    assert set(inspect.signature(Sweep.run).parameters) - {"self"} == wrong | flags
+    assert set(inspect.signature(Sweep.run).parameters) - {"self"} == wrong
 
 
 def test_resume_false_refuses_a_store_that_is_there(tmp_path, monkeypatch):

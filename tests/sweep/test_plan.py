@@ -2,12 +2,15 @@
 
 import dataclasses
 import itertools
+import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lindae_jax import Spectrum, Sweep
-from lindae_jax.sweep import grid, members, plan, progress, store
+from lindae_jax.sweep import compute, cost, grid, members, plan, progress, store, trial
 from lindae_jax.sweep.variables import bytes_text, variables
 
 START = {"init_w1": 0.1, "init_w2": 0.2}
@@ -60,13 +63,19 @@ def test_a_plan_says_what_the_store_then_takes(name, tmp_path, monkeypatch):
     assert planned.seconds > 0
 
     result = sweep.run("out", progress=False)
-    assert planned.num_bytes == sum(array.nbytes for array in result.data_vars.values())
     # Of each chunk there is one file for every array, which ends in a checksum of 4 bytes.
     files = [path for name in planned.names for path in (tmp_path / "out" / name).rglob("c/**/*")]
     files += [tmp_path / "out" / name / "c" for name in planned.names]
     files = [path for path in files if path.is_file()]
     assert planned.num_chunks * len(planned.names) == len(files)
-    assert planned.num_bytes + 4 * len(files) == sum(path.stat().st_size for path in files)
+    nbytes = sum(array.nbytes for array in result.data_vars.values())
+    assert (
+        planned.num_bytes == sum(path.stat().st_size for path in files) == nbytes + 4 * len(files)
+    )
+    done = plan.plan(sweep, path=Path("out"))
+    assert (done.num_bytes, done.num_bytes_missing) == (planned.num_bytes, 0)
+    assert done.seconds == 0
+    assert "time     none: nothing is left to compute" in plan.plan_text(done)
     assert list(planned.chunk) == store.read_state(tmp_path / "out")["chunk"]
 
 
@@ -75,9 +84,9 @@ def test_a_plan_of_a_billion_members_takes_no_memory_for_them():
     axes = {"eigenvalue": many, "noise": many, "decay": many, **START}
     planned = plan.plan(Sweep(axes, 1, keep_weights=False))
     assert planned.num_members == 10**9
-    # The mapping, in float32, and the status, in int8.
-    assert planned.num_bytes == 5 * 10**9
+    # The mapping, in float32, and the status, in int8, with a checksum of each file.
     assert planned.num_chunks == 1000
+    assert planned.num_bytes == 5 * 10**9 + 2 * 4 * 1000
 
 
 # --- members that the dtype does not resolve ------------------------------------------
@@ -171,7 +180,7 @@ def test_the_boxes_tried_stand_for_all_boxes(name, most):
     sweep = SWEEPS[name]
     single = [sweep.model == "matrices" and dim == "hidden" for dim in sweep.dims]
     lengths = grid.chunk_shape(sweep.shape, most, single)
-    tried = plan._boxes_to_try(sweep, lengths)
+    tried = trial.boxes_to_try(sweep, lengths)
     assert sum(count for _, count in tried) == grid.num_chunks(sweep.shape, lengths)
     for box, _ in tried:
         assert all(n <= length for n, length in zip(box.shape, lengths, strict=True))
@@ -181,6 +190,86 @@ def test_the_boxes_tried_stand_for_all_boxes(name, most):
         widths = [members.padded_width(sweep, members.width(sweep, box)) for box, _ in tried]
         assert widths == sorted({members.padded_width(sweep, width) for width in (5, 2, 4)})
         assert tried[1][1] == 2 * tried[0][1]
+
+
+def network(num_directions, hidden, noise, num_steps, **settings):
+    eigenvalues = np.geomspace(1, 0.1, num_directions).astype(np.float32)
+    spectrum = Spectrum(eigenvalues, np.eye(num_directions, dtype=np.float32))
+    axes = {"hidden": hidden, "noise": noise, "learning_rate": 0.1}
+    return Sweep(axes, num_steps, model="matrices", spectrum=spectrum, **settings)
+
+
+# Seconds of a save of a member on a core of a shared machine (AVX-512, JAX 0.9), which a
+# chunk of about a minute has to follow; those of the first by a run of 100 members.
+SHARPNESS = {(64, 16): 55 / 100 / 101, (8, 4): 4.2e-4, (200, 32): 0.062, (784, 64): 0.86}
+
+
+@pytest.mark.parametrize("size", SHARPNESS)
+def test_a_chunk_of_networks_takes_about_a_minute_whatever_is_observed(size, monkeypatch):
+    monkeypatch.setattr(store.jax, "local_devices", lambda: [SimpleNamespace(platform="cpu")])
+    many = np.linspace(0, 1, 10**6)
+    settings = {"save_every": 10, "observe": ["sharpness"]}
+    sweep = network(*size, many, 1000, **settings)
+    (chunk,) = store.chunk_of(sweep, 600)
+    assert 20 < chunk * len(sweep.rows) * SHARPNESS[size] < 180 or chunk == 1
+    # Each thing that is observed costs something, and each save.
+    seconds = [
+        cost.seconds_of_network(network(*size, many, 1000, **settings | more), "cpu")
+        for more in (
+            {"save_every": None, "observe": []},
+            {"observe": []},
+            {"observe": ["loss"]},
+            {"observe": ["loss", "gradient"]},
+            {},
+            {"save_every": 5},
+        )
+    ]
+    assert seconds == sorted(set(seconds))
+
+
+@pytest.mark.parametrize(
+    ("sweep", "scale"),
+    [
+        # A save of 10^5 members takes minutes, of the trial's few a moment.
+        (
+            network(64, 16, np.linspace(0, 1, 10**5), 10**4, save_every=5, observe=["sharpness"]),
+            100,
+        ),
+        (Sweep({"eigenvalue": np.linspace(0.1, 1, 2**20), **START}, 10**6, save_every=1000), 1),
+        (
+            Sweep(
+                {"eigenvalue": np.linspace(0.1, 1, 2**20), **START},
+                model="theory",
+                times=np.arange(1, 201),
+            ),
+            1,
+        ),
+    ],
+)
+def test_a_trial_is_short_however_large_the_sweep(sweep, scale, monkeypatch):
+    real, spent = compute.run, []
+
+    def run(*arguments):
+        begin = time.perf_counter()
+        found = real(*arguments)
+        spent.append(time.perf_counter() - begin)
+        return found
+
+    monkeypatch.setattr(compute, "run", run)
+    expected = plan.plan(sweep).seconds
+    # Of each pair of runs the first one compiles.
+    assert sum(spent[1::2]) < 5
+    assert expected > scale
+
+
+def test_of_a_save_that_takes_minutes_no_trial_is_made(monkeypatch):
+    tried = []
+    monkeypatch.setattr(
+        trial._Trial, "seconds", lambda self, sweep, **saves: tried.append(saves) or 1.0
+    )
+    sweep = network(3000, 500, [0.0, 0.1], 4, save_every=2, observe=["sharpness"])
+    assert trial.expected_seconds(sweep, (2,), None) > 600
+    assert all("save_every" not in saves for saves in tried)
 
 
 # --- as text --------------------------------------------------------------------------
@@ -264,7 +353,7 @@ def test_a_status_speaks_of_what_is_damaged_and_of_what_could_be_added(tmp_path)
 
 
 def test_a_plan_for_a_store_says_what_is_there_and_counts_what_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(plan, "_expected_seconds", lambda *_: 600.0)
+    monkeypatch.setattr(trial, "expected_seconds", lambda *_: 600.0)
     sweep, path = SWEEPS["matrices"], tmp_path / "out"
     sweep.run(path, process=(0, 3), progress=False)
     planned = plan.plan(sweep, path=path)

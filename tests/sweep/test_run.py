@@ -404,36 +404,58 @@ def test_the_bar_is_silent_where_there_is_no_terminal(capfd):
 # --- divergence -------------------------------------------------------------------
 
 
-def finite_by_numpy(sweep, kind):
-    """Which members stay finite in a plain loop of that kind of float."""
-    axes = ("eigenvalue", "learning_rate", "init_w1")
-    lam, rate, w1 = (x.astype(kind) for x in np.ix_(*(sweep.axes[name] for name in axes)))
-    w1, w2 = np.broadcast_arrays(w1 + 0 * lam * rate, kind(1))
+def weights_by_numpy(grid, num_steps, kind):
+    """The last weights of a plain loop in that kind of float, from w2 = 1."""
+    lam, noise, decay, rate, w1 = (x.astype(kind) for x in grid)
+    w1, w2 = np.broadcast_arrays(w1 + 0 * lam * noise * decay * rate, kind(1))
     with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(sweep.num_steps):
-            gain = rate * lam * (1 - w1 * w2)
-            w1, w2 = w1 + gain * w2, w2 + gain * w1
-    return np.isfinite(w1) & np.isfinite(w2)
+        for _ in range(num_steps):
+            gain = lam * (1 - w1 * w2) - noise * w1 * w2
+            w1, w2 = w1 + rate * (gain * w2 - decay * w1), w2 + rate * (gain * w1 - decay * w2)
+    return np.stack([w1, w2])
 
 
-def test_divergence_is_flagged_where_a_plain_loop_sees_it_and_spoils_no_neighbour():
+def finite_by_numpy(sweep, rng):
+    """Which members stay finite in that loop, and for which the loop can tell.
+
+    Above the edge many are chaotic, and by rounding alone escape or not. They are those on
+    which three kinds of float disagree, or that escape from some but not from all of 60
+    starts within half an eps of float32; the latter where float32 and float64 end apart.
+    """
+    names = ("eigenvalue", "noise", "decay", "learning_rate", "init_w1")
+    grid = np.ix_(*(sweep.axes[name] for name in names))
+    kinds = np.float32, np.float64, np.longdouble
+    last = [weights_by_numpy(grid, sweep.num_steps, kind) for kind in kinds]
+    finite = np.array([np.isfinite(w).all(axis=0) for w in last])
+    agree = (finite == finite[0]).all(axis=0)
+    with np.errstate(invalid="ignore"):
+        apart = ~(np.abs(last[0] - last[1]) < 1e-3).all(axis=0)
+    members = [np.broadcast_to(x, apart.shape)[apart][:, None] for x in grid]
+    members[-1] = members[-1] * (1 + 2.0**-24 * rng.uniform(-1, 1, (apart.sum(), 60)))
+    near = np.isfinite(weights_by_numpy(members, sweep.num_steps, np.float64)).all(axis=0)
+    agree[apart] &= (near == finite[0][apart][:, None]).all(axis=1)
+    return finite[0], agree
+
+
+def test_divergence_is_flagged_where_a_plain_loop_sees_it_and_spoils_no_neighbour(rng):
     axes = {
-        "eigenvalue": np.linspace(0.5, 2, 16).astype(np.float32),
-        "learning_rate": np.linspace(0.3, 1.6, 53).astype(np.float32),
-        "init_w1": np.linspace(0.2, 1.5, 11).astype(np.float32),
+        "eigenvalue": np.linspace(0.5, 2, 6).astype(np.float32),
+        "noise": np.float32([0, 0.1, 0.5]),
+        "decay": np.float32([0, 0.05, 0.3]),
+        "learning_rate": np.linspace(0.1, 2.5, 29).astype(np.float32),
+        "init_w1": np.linspace(0.2, 1.5, 6).astype(np.float32),
         "init_w2": 1.0,
     }
-    sweep = Sweep(axes, 400)
+    sweep = Sweep(axes, 100)
     got = sweep.run(progress=False)
-    kinds = np.float32, np.float64, np.longdouble
-    by_kind = np.array([finite_by_numpy(sweep, kind) for kind in kinds])
-    agree = (by_kind == by_kind[0]).all(axis=0)
+    finite, agree = finite_by_numpy(sweep, rng)
     assert (~agree).mean() <= 0.02
     flagged = (got.status[0] == DIVERGED).values
-    np.testing.assert_array_equal(flagged[agree], ~by_kind[0][agree])
-    assert 0.1 < flagged.mean() < 0.9
+    np.testing.assert_array_equal(flagged[agree], ~finite[agree])
+    # The edge runs through the grid at every noise and decay.
+    assert (abs(flagged.mean((0, 3, 4)) - 0.5) < 0.4).all()
     # Those that stay finite are as if they had been run without the others.
-    column = 20
+    column = 12
     alone = dict(axes, learning_rate=axes["learning_rate"][column : column + 1])
-    one = Sweep(alone, 400).run(progress=False)
-    np.testing.assert_array_equal(one.final_w1[0, :, 0], got.final_w1[0, :, column])
+    one = Sweep(alone, 100).run(progress=False)
+    np.testing.assert_array_equal(one.final_w1[0, ..., 0, :], got.final_w1[0, ..., column, :])
