@@ -252,3 +252,26 @@ def test_the_first_value_that_is_not_finite_is_found_in_any_block(bad):
     x[[2**20 + 5, 2**20 + 7]] = bad
     with pytest.raises(ValueError, match=rf"got {bad} at row {2**20 + 5}, column 0"):
         checks.finite_rows("x", x)
+
+
+@pytest.mark.both
+@pytest.mark.parametrize("at", [0, checks._BLOCK, 2 * checks._BLOCK])
+def test_one_bad_number_in_several_blocks_is_found(at, dtype):
+    """At the ends and at the seam; the last block overlaps the one before."""
+    x = np.ones((3, (2 * checks._BLOCK) // 3 + 1), dtype)
+    rules = {"noise": (jnp.asarray(x), "non_negative")}
+    checks.check_values(rules)
+    for bad in (np.nan, -1, np.inf):
+        x.flat[at] = bad
+        with pytest.raises(ValueError, match="^noise must be finite"):
+            checks.check_values({"noise": (jnp.asarray(x), "non_negative")})
+
+
+def test_looking_at_many_numbers_takes_no_memory():
+    shape = jax.ShapeDtypeStruct((10**7,), jnp.float32)
+    values, rules = (shape,) * 4, ("non_negative",) * 4
+    used = [
+        checks._all_good.lower(values, rules, blocks).compile().memory_analysis().temp_size_in_bytes
+        for blocks in (True, False)
+    ]
+    assert used[0] < 2**20 < 10**7 < used[1]

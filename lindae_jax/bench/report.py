@@ -221,10 +221,13 @@ def _caption(report: dict[str, Any]) -> str:
         )
     for memory in report["memory"]:
         if "absent" not in memory:
-            beyond = (memory["second_call"] - memory["outputs"]) / 2**20
+            first, second = (
+                max(0, memory[name] - memory["outputs"]) / 2**20
+                for name in ("first_call", "second_call")
+            )
             parts.append(
-                f"a final-only run of {memory['num_pairs']:,} pairs takes {max(beyond, 0):.0f} MiB "
-                "beyond its inputs and outputs"
+                f"a final-only run of {memory['num_pairs']:,} pairs takes {second:.0f} MiB "
+                f"beyond its inputs and outputs, the first one, which compiles, {first:.0f} MiB"
             )
     text = ". ".join(part[0].upper() + part[1:] for part in parts) + "."
     return "\n".join(textwrap.wrap(text, 120, break_long_words=False, break_on_hyphens=False))
