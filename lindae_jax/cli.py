@@ -453,7 +453,8 @@ def _cluster(scheduler: str | None):
             "scheduler needs dask; install it with: pip install 'lindae_jax[dask]'"
         ) from error
     try:
-        client = Client(scheduler, timeout="10s")
+        # As the default it would take what xarray computes later, and be waited for.
+        client = Client(scheduler, timeout="10s", set_as_default=False)
     except ValueError as error:
         raise ValueError(
             f"scheduler must be an address; got {scheduler!r} ({error}). Say tcp://host:8786."

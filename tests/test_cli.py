@@ -604,7 +604,8 @@ def test_a_lost_cluster_is_one_line_and_code_1(error, line, capsys, sweeps, monk
     distributed = pytest.importorskip("distributed")
 
     class Client(contextlib.nullcontext):
-        def __init__(self, address, timeout):
+        def __init__(self, address, timeout, set_as_default):
+            assert not set_as_default
             if isinstance(error, OSError):
                 raise error
             super().__init__()
