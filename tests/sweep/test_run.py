@@ -340,8 +340,8 @@ def test_ten_grids_of_one_shape_compile_once():
         for x in np.linspace(0, 1, 10)
     ]
     sweeps[0].run(progress=False)
-    device = jnp.zeros(())
-    cached = {"pairs": layout.compiled(module._core, module._STATIC, device)}
+    here = [jnp.zeros(())]
+    cached = {"pairs": layout.compiled(module._core, module._STATIC, here)}
     before = sizes()
     for sweep in sweeps[1:]:
         sweep.run(progress=False)
