@@ -98,19 +98,18 @@ def test_the_line_to_write_is_said_once_where_cores_are_idle(
 # --- sizes that devices do not divide -----------------------------------------------
 
 ODD = """
-import sys
 import jax
 
-jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+jax.config.update("jax_num_cpu_devices", 3)
 import numpy as np
 from lindae_jax import Problem, simulate_pairs, theory
 
 rng = np.random.default_rng(3)
-for shape in ((100_001,), (251, 203), (7, 7, 1201)):
+for shape in ((100_001,), (251, 203)):
     w1, w2 = rng.uniform(0.1, 0.5, (2, *shape)).astype(np.float32)
     lam = rng.uniform(0.1, 1, shape[-1:]).astype(np.float32)
     noise = rng.uniform(0, 1, (shape[0],) + (1,) * (len(shape) - 1)).astype(np.float32)
-    for options in ({}, {"save_every": 4}, {"compensated": True}):
+    for options in ({}, {"save_every": 4, "compensated": True}):
         def run(*index):
             problem = Problem(lam[index[-1]], noise[index[0]] if len(index) > 1 else 0.5, 0.0)
             return simulate_pairs(w1[index], w2[index], problem, num_steps=9, **options)
@@ -132,12 +131,11 @@ np.testing.assert_allclose(seen.observed[0], 100_001 * seen.w1[0, 0], rtol=1e-4)
 """
 
 
-@pytest.mark.parametrize("num", [2, 3])
-def test_batches_that_devices_do_not_divide(num):
+def test_batches_that_devices_do_not_divide():
     """Padded to equal parts, of which nothing is seen: shapes, members at the end, sums."""
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", ODD, str(num)],
+        [sys.executable, "-W", "error", "-c", ODD],
         env=environment,
         capture_output=True,
         text=True,
