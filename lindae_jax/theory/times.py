@@ -1,6 +1,8 @@
 """First-passage times of the mapping."""
 
 import dataclasses
+import itertools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from lindae_jax import checks
 from lindae_jax.problem import Problem
 from lindae_jax.theory.decay import flow_with_decay, rest_time
 from lindae_jax.theory.fixed import stable_mapping
+from lindae_jax.theory.flow import State
 from lindae_jax.theory.growth import log1p_ratio
 from lindae_jax.theory.solution import pick
 
@@ -204,6 +207,7 @@ def _balanced(target, w1, w2, problem):
 
 # Bisection gives a root to 1e-10 (float32: 1e-6); one step then gives all digits, the
 # others serve roots near the turning point.
+_NUM_HALVINGS = {"float32": 28, "float64": 42}
 _NUM_NEWTON = 3
 
 
@@ -215,25 +219,13 @@ def _bracketed(target, w1, w2, problem, closed):
     still = jax.lax.stop_gradient
     zero = problem.decay == 0
     held = still((target, w1, w2, problem))
-    time = jnp.where(zero, still(closed), _bracket(*held))
-    reached = jnp.isfinite(time)
-    time = jnp.where(reached, time, 1)
-    time = jax.lax.fori_loop(0, _NUM_NEWTON, lambda _, time: _newton(time, *held), time)
+    time, reached = _root(*held, still(closed))
 
     free = (target, w1, w2, problem)
     x, v1, v2, fields = jax.tree.map(lambda y, z: jnp.where(zero, y, z), held, free)
-    root = _implicit(still(time), x, v1, v2, dataclasses.replace(fields, decay=problem.decay))
+    root = _implicit(time, x, v1, v2, dataclasses.replace(fields, decay=problem.decay))
     sharp = jnp.where(zero & reached, closed, 0) + (root - still(root))
     return jnp.where(reached, jnp.where(zero, sharp, root), jnp.inf)
-
-
-def _newton(time, target, w1, w2, problem):
-    x1, x2, w = _flow(time, w1, w2, problem)
-    slope = _slope(x1, x2, w, problem)
-    step = (target - w) / jnp.where(slope == 0, 1, slope)
-    # No step may leave the neighbourhood in which bisection has ended.
-    good = (jnp.abs(step) < 1e-3 * time) & (slope != 0)
-    return time + jnp.where(good, step, 0)
 
 
 @jax.custom_jvp
@@ -247,7 +239,7 @@ def _implicit_jvp(primals, tangents):
     # The root is called for anew, so that a derivative of this rule moves it too.
     time, target, start = _implicit(*primals), primals[1], primals[2:]
     state, moved = jax.jvp(lambda *x: _flow(time, *x), start, tangents[2:])
-    slope = _slope(state.w1, state.w2, target, start[-1])
+    slope = _slope(state._replace(w=target), start[-1])
     change = (tangents[1] - moved.w) / jnp.where(slope == 0, 1, slope)
     return time, jnp.where(slope == 0, 0, change)
 
@@ -257,69 +249,129 @@ def _flow(time, w1, w2, problem):
     return flow_with_decay(time, w1, w2, *fields, jnp.ones_like(time))
 
 
-def _slope(w1, w2, w, problem):
+def _slope(point: State, problem):
     """dw/dt' = (lambda - (lambda + epsilon) w)(w1^2 + w2^2) - 2 gamma w."""
-    pull = problem.eigenvalue - (problem.eigenvalue + problem.noise) * w
-    return pull * (w1 * w1 + w2 * w2) - 2 * problem.decay * w
+    pull = problem.eigenvalue - (problem.eigenvalue + problem.noise) * point.w
+    return pull * (point.w1 * point.w1 + point.w2 * point.w2) - 2 * problem.decay * point.w
 
 
-def _bracket(target, w1, w2, problem):
-    """The first root by bisection in log t'; inf where there is none."""
-    late = rest_time(problem)
+class _Search(NamedTuple):
+    """What is known of the first root."""
+
+    low: jax.Array
+    high: jax.Array
+    """It lies between these, if anywhere."""
+    origin: jax.Array
+    """Mapping at `low`."""
+    peak: State
+    """Where the mapping turns, or at rest."""
+    reached: jax.Array
+    """Whether there is one."""
+
+
+def _root(target, w1, w2, problem, closed):
+    """The first root and whether there is one, where decay is zero that of `closed`.
+
+    Bisection in log t' for the turning point, then for the root; Newton's steps. All of
+    them look at the flow in one place, for to compile it takes longer than all the rest.
+    """
+    stages, early = _stages(target, w1, w2, problem, closed)
+    looks, lessons = ([stage[i] for stage in stages] for i in (1, 2))
+    ends = list(itertools.accumulate(stage[0] for stage in stages))
+
+    def visit(i, search):
+        stage = sum((i >= end).astype(jnp.int32) for end in ends[:-1])
+        time = jax.lax.switch(stage, looks, search)
+        return jax.lax.switch(stage, lessons, search, time, _flow(time, w1, w2, problem))
+
+    start = State(w1, w2, w1 * w2)
+    search = _Search(early, rest_time(problem), start.w, start, jnp.zeros(target.shape, bool))
+    found = jax.lax.fori_loop(0, ends[-1], visit, search)
+    return found.low, found.reached
+
+
+def _stages(target, w1, w2, problem, closed):
+    """Of the search, how often, at which time to look, and what is learned from the flow there.
+
+    With the time to begin at.
+    """
+    w_start, late = w1 * w2, rest_time(problem)
     # Earlier than this the mapping moves less than the last bit of a weight.
     early = late * float(jnp.finfo(target.dtype).max) ** -0.75
-    num_halvings = 42 if target.dtype == jnp.float64 else 28
-    w_start = w1 * w2
-    side = jnp.sign(_slope(w1, w2, w_start, problem))
     eps = 8 * jnp.finfo(target.dtype).eps
+    side = jnp.sign(_slope(State(w1, w2, w_start), problem))
 
-    def before_turn(time):
+    def halved(search, time, later):
+        low, high = jnp.where(later, time, search.low), jnp.where(later, search.high, time)
+        return search._replace(low=low, high=high)
+
+    def before_turn(search, time, point):
         # What rounding leaves of a slope, at the turn or at rest, has no sign.
-        x1, x2, w = _flow(time, w1, w2, problem)
-        norm = x1 * x1 + x2 * x2
+        norm = point.w1 * point.w1 + point.w2 * point.w2
         total = problem.eigenvalue + problem.noise
         noise = eps * norm * (problem.eigenvalue + total * norm + problem.decay)
-        return _slope(x1, x2, w, problem) * side > noise
+        return halved(search, time, _slope(point, problem) * side > noise)
 
-    turn = _last(before_turn, early, late, num_halvings)
-    ends = jax.vmap(lambda time: _flow(time, w1, w2, problem))(jnp.stack([turn, late]))
-    w_turn, w_late = ends.w
+    def at_turn(search, time, point):
+        return search._replace(peak=point)
+
+    def at_rest(search, time, point):
+        first, second = _parts(target, w_start, search.peak, point.w, problem, eps)
+        low, high = jnp.where(first, early, search.low), jnp.where(first, search.low, late)
+        zero = problem.decay == 0
+        reached = jnp.where(zero, jnp.isfinite(closed), first | second)
+        known = jnp.where(zero & reached, closed, 1)
+        low, high = (jnp.where(zero | ~reached, known, end) for end in (low, high))
+        origin = jnp.where(first, w_start, search.peak.w)
+        return _Search(low, high, origin, search.peak, reached)
+
+    def before_root(search, time, point):
+        return halved(search, time, _alike(point.w - target, search.origin - target))
+
+    def refined(search, time, point):
+        return search._replace(low=_newton(time, target, point, problem))
+
+    def middle(search):
+        return jnp.sqrt(search.low) * jnp.sqrt(search.high)
+
+    def low(search):
+        return search.low
+
+    num = _NUM_HALVINGS[target.dtype.name]
+    return (
+        (num, middle, before_turn),
+        (1, low, at_turn),
+        (1, lambda search: late, at_rest),
+        (num, middle, before_root),
+        (_NUM_NEWTON, low, refined),
+    ), early
+
+
+def _parts(target, w_start, peak, w_late, problem, eps):
+    """Whether a target is met before the mapping turns, and whether after it."""
     # The peak is known to a few eps of the norm; a target that far above it is there.
-    margin = 2 * eps * (ends.w1[0] ** 2 + ends.w2[0] ** 2)
-    near_turn = jnp.abs(target - w_turn) <= margin
-    at_peak = near_turn & (jnp.minimum(w_turn, target) - w_late > margin)
+    margin = 2 * eps * (peak.w1**2 + peak.w2**2)
+    near_turn = jnp.abs(target - peak.w) <= margin
+    at_peak = near_turn & (jnp.minimum(peak.w, target) - w_late > margin)
 
     def strictly_between(start, end):
         return ((start < target) & (target < end)) | ((end < target) & (target < start))
 
-    first = strictly_between(w_start, w_turn) | at_peak
-    second = strictly_between(w_turn, w_late)
+    first = strictly_between(w_start, peak.w) | at_peak
+    second = strictly_between(peak.w, w_late)
     # The fixed point may be passed on the way to a peak; it is not reached at rest.
     rests = target == stable_mapping(problem.eigenvalue, problem.noise, problem.decay)
-    first, second = first & ~(rests & near_turn), second & ~rests
-    low, high = jnp.where(first, early, turn), jnp.where(first, turn, late)
-    origin = jnp.where(first, w_start, w_turn)
+    return first & ~(rests & near_turn), second & ~rests
 
-    def before_root(time):
-        w = _flow(time, w1, w2, problem).w
-        return _alike(w - target, origin - target)
 
-    root = _last(before_root, low, high, num_halvings)
-    return jnp.where(first | second, root, jnp.inf)
+def _newton(time, target, point, problem):
+    slope = _slope(point, problem)
+    step = (target - point.w) / jnp.where(slope == 0, 1, slope)
+    # No step may leave the neighbourhood in which bisection has ended.
+    good = (jnp.abs(step) < 1e-3 * time) & (slope != 0)
+    return time + jnp.where(good, step, 0)
 
 
 def _alike(x, y):
     """Whether both have the same sign; a product might underflow."""
     return jnp.sign(x) * jnp.sign(y) > 0
-
-
-def _last(holds, low, high, num_halvings):
-    """Largest time in [low, high] for which a predicate holds, by bisection in log time."""
-
-    def halve(_, ends):
-        low, high = ends
-        middle = jnp.sqrt(low) * jnp.sqrt(high)
-        yes = holds(middle)
-        return jnp.where(yes, middle, low), jnp.where(yes, high, middle)
-
-    return jax.lax.fori_loop(0, num_halvings, halve, (low, high))[0]
