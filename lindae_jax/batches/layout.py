@@ -11,6 +11,9 @@ from lindae_jax.batches import devices
 from lindae_jax.batches.blocks import in_blocks
 from lindae_jax.batches.passes import in_passes
 
+# XLA stops at 256 bits of itself.
+WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
+
 
 class Layout(NamedTuple):
     """Static, for programs differ by it."""
@@ -115,8 +118,7 @@ def compiled(
 ) -> Any:
     """The function compiled for where arrays are: on a CPU with the widest vectors it has.
 
-    XLA stops at 256 bits of itself. Not for traced arrays: the options would be
-    those of another program.
+    Not for traced arrays: the options would be those of another program.
     """
     if _all_cpus(devices.of(arrays)):
         return _compiled_wide(function, tuple(static))
@@ -130,9 +132,8 @@ def _compiled(function: Callable[..., Any], static: tuple[int, ...]) -> Any:
 
 @functools.cache
 def _compiled_wide(function: Callable[..., Any], static: tuple[int, ...]) -> Any:
-    options: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
     try:
-        jax.jit(lambda x: x, compiler_options=options)(0)
+        jax.jit(lambda x: x, compiler_options=WIDE)(0)
     except jax.errors.JaxRuntimeError:  # a JAX that no longer knows the option
         return _compiled(function, static)
-    return jax.jit(function, static_argnums=static, compiler_options=options)
+    return jax.jit(function, static_argnums=static, compiler_options=WIDE)

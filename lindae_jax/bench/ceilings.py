@@ -19,13 +19,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lindae_jax.batches import registers
 from lindae_jax.batches.devices import num_cores
 from lindae_jax.bench.answers import Pairs, relative_error
-from lindae_jax.bench.machine import vectors
+from lindae_jax.bench.machine import COMPILER_FLAGS, vectors
 from lindae_jax.bench.timing import Absent, Variant
 
 # Multiplications and additions, fused where the machine can, of one step of a pair with decay.
 OPERATIONS_PER_PAIR_STEP = 6
 
-_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 _CHAINS, _LINKS = 8, 8  # independent, so that they overlap; and how long each is
 
 
@@ -92,7 +91,7 @@ def _compiled(dtype: str, width: int, in_flight: int, decay: bool) -> Callable[.
     defined = {"REAL": real, "BYTES": width, "VECTORS": in_flight, "DECAY": int(decay)}
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "pairs.so"
-        command = [compiler, *_FLAGS, *(f"-D{k}={v}" for k, v in defined.items())]
+        command = [compiler, *COMPILER_FLAGS, *(f"-D{k}={v}" for k, v in defined.items())]
         source = Path(__file__).with_name("pairs.c")
         done = subprocess.run(
             [*command, str(source), "-o", str(library)], capture_output=True, text=True, check=False

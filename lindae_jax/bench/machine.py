@@ -11,10 +11,12 @@ from typing import Any
 import jax
 
 from lindae_jax import record
+from lindae_jax.batches import layout
 from lindae_jax.batches.devices import num_cores
 
 _LIBRARIES = "jax", "jaxlib", "numpy", "scipy", "numba", "diffrax", "matfree", "torch"
-_SWITCHES = ("XLA_FLAGS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "CC")
+_SWITCHES = re.compile(r"CC|JAX_\w+|XLA_\w+|\w+_NUM_THREADS")
+COMPILER_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 
 
 def dtypes() -> tuple[str, ...]:
@@ -36,7 +38,9 @@ def describe() -> dict[str, Any]:
         "dtypes": dtypes(),
         "versions": record.versions(*_LIBRARIES),
         "compiler": _compiler(),
-        "environment": {name: os.environ[name] for name in _SWITCHES if name in os.environ},
+        "compiler_flags": COMPILER_FLAGS,
+        "xla_options": layout.WIDE if devices[0].platform == "cpu" else {},
+        "environment": {k: v for k, v in os.environ.items() if _SWITCHES.fullmatch(k)},
     }
 
 

@@ -30,7 +30,7 @@ def ratio(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 
 def library_of(case: dict[str, Any]) -> dict[str, Any]:
-    """The library's part of a case."""
+    """The library's part of a case: what a user calls."""
     return next(c for c in case["contenders"] if c["role"] == "library")
 
 
@@ -68,7 +68,7 @@ def result_text(result: dict[str, Any]) -> str:
     for role in ("library", "ceiling", "rival"):
         for contender in of(result, role):
             name = " · ".join(filter(None, (contender["name"], contender["label"])))
-            times = "" if role == "library" else _short(ratio(library, contender))
+            times = "" if contender is library else _short(ratio(library, contender))
             compiling = contender["compile_seconds"]
             lines.append(
                 f"  {name:<52.52} {_engineering(rate(contender)):>7}"
