@@ -1,5 +1,6 @@
 """Results written to a folder together, or not at all."""
 
+import errno
 import os
 import shutil
 import uuid
@@ -77,12 +78,16 @@ def write(folder: Path, files: dict[str, bytes]) -> tuple[Path, ...]:
     Raises
     ------
     OSError
-        Writing failed; then nothing is left behind, nor is a folder made.
+        Writing failed, or a folder has such a name; then nothing is left
+        behind, nor is a folder made, and files of these names are as before.
     """
     made = _make(folder)
     # Under names of their own first, so that the last steps are renames only.
     partial = {folder / f".{name}.{uuid.uuid4().hex}": folder / name for name in files}
     try:
+        for final in partial.values():
+            if final.is_dir():  # the one reason for which a rename fails where a write does not
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
         for path, content in zip(partial, files.values(), strict=True):
             path.write_bytes(content)
         for path, final in partial.items():
