@@ -16,6 +16,8 @@ from lindae_jax import (
     Spectrum,
     curvature,
     initial,
+    losses,
+    simulate,
     simulate_matrices,
     simulate_networks,
     simulate_pairs,
@@ -25,8 +27,13 @@ from lindae_jax import (
 from lindae_jax.simulate import identity_mapping, sampled_moments
 
 X64 = jax.config.jax_enable_x64
-PLATFORMS = ("cuda",) if X64 else ("cuda", "rocm", "tpu")
 DTYPE = jnp.float64 if X64 else jnp.float32
+# Where 64 bits are on, float32 inputs are to stay so.
+TARGETS = (
+    [("cuda", jnp.float64), ("cuda", jnp.float32)]
+    if X64
+    else [(platform, jnp.float32) for platform in ("cuda", "rocm", "tpu")]
+)
 KEY = jax.ShapeDtypeStruct((2,), jnp.uint32)
 SEED = jax.ShapeDtypeStruct((4,), jnp.uint32)
 TWO_SEEDS = jax.ShapeDtypeStruct((2,), jnp.uint32)
@@ -55,6 +62,10 @@ def with_decay(function):
 def without_decay(function):
     """The same where the decay is known to be 0, which takes a cheaper program."""
     return lambda x, w1, w2, lam, noise, rate: function(x, w1, w2, Problem(lam, noise, 0.0, rate))
+
+
+def of_problem(function):
+    return lambda *fields: function(Problem(*fields))
 
 
 def at_weights(function, **options):
@@ -89,12 +100,25 @@ ENDS = {"num": 2, "num_iterations": 5}
 
 # name -> function, shapes, matrix products in it
 PROGRAMS = {
+    "mapping": (without_decay(theory.mapping), (real(5), *PAIRS, *FIELDS[:3]), 0),
+    "mapping, decay": (with_decay(theory.mapping), (real(5), *PAIRS, *FIELDS), 0),
     "weights": (without_decay(theory.weights), (real(5), *PAIRS, *FIELDS[:3]), 0),
     "weights, decay": (with_decay(theory.weights), (real(5), *PAIRS, *FIELDS), 0),
     "weights, balanced": (balanced, (real(5), *FIELDS), 0),
     "time_to_mapping": (without_decay(theory.time_to_mapping), (real(5), *PAIRS, *FIELDS[:3]), 0),
     "time_to_mapping, decay": (with_decay(theory.time_to_mapping), (real(5), *PAIRS, *FIELDS), 0),
+    "fixed_point": (of_problem(theory.fixed_point), FIELDS, 0),
+    "equivalent_decay": (theory.equivalent_decay, FIELDS[:2], 0),
+    "learning_rate_ratio": (theory.learning_rate_ratio, FIELDS[:3], 0),
+    "theory.optimal_learning_rate": (of_problem(theory.optimal_learning_rate), FIELDS, 0),
     "simulate_pairs": (at_weights(simulate_pairs, **SAVES), (*PAIRS, *FIELDS), 0),
+    "simulate_pairs, compensated": (
+        at_weights(simulate_pairs, compensated=True, **SAVES),
+        (*PAIRS, *FIELDS),
+        0,
+    ),
+    "pair_loss": (at_weights(losses.pair_loss), (*PAIRS, *FIELDS), 0),
+    "matrix_loss": (at_weights(losses.matrix_loss), (*NARROW, real(2, 6), *SHARED), 1),
     "simulate_matrices, H < D": (
         at_weights(simulate_matrices, **SAVES),
         (*NARROW, real(2, 6), *SHARED),
@@ -127,6 +151,11 @@ PROGRAMS = {
     ),
     "pair_hessian": (at_weights(curvature.pair_hessian), (*PAIRS, *FIELDS), 0),
     "sharpness": (at_weights(curvature.sharpness), (*PAIRS, *FIELDS), 0),
+    "curvature.optimal_learning_rate": (
+        at_weights(curvature.optimal_learning_rate),
+        (*PAIRS, *FIELDS),
+        0,
+    ),
     "aligned_spectrum": (
         at_weights(curvature.aligned_spectrum, hidden=3),
         (real(2, 3), real(2, 3), real(2, 6), *SHARED),
@@ -158,7 +187,8 @@ PROGRAMS = {
 # --- lowering ----------------------------------------------------------------
 
 
-def stablehlo(function, shapes, platform):
+def stablehlo(function, shapes, platform, dtype=DTYPE):
+    shapes = [s.update(dtype=dtype) if s.dtype == DTYPE else s for s in shapes]
     exported = jax.export.export(jax.jit(function), platforms=[platform])(*shapes)
     assert exported.platforms == (platform,)
     return exported.mlir_module()
@@ -174,12 +204,21 @@ def test_a_product_of_less_than_the_highest_precision_would_be_seen():
     assert line.count("HIGHEST") == 0
 
 
+def test_every_public_function_is_among_the_programs():
+    """But for those that say in words how a run ended."""
+    words = {"raise_on_divergence", "status_message"}
+    names = re.findall(r"\w+", " ".join(PROGRAMS))
+    for module in (theory, simulate, curvature):
+        functions = {name for name in module.__all__ if name.islower()}
+        assert functions - words <= {*names}
+
+
 @pytest.mark.both
-@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize(("platform", "dtype"), TARGETS)
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_lowers_in_its_own_precision(name, platform):
+def test_lowers_in_its_own_precision(name, platform, dtype):
     function, shapes, num_products = PROGRAMS[name]
-    text = stablehlo(function, shapes, platform)
+    text = stablehlo(function, shapes, platform, dtype)
     # How many it takes matfree decides; elsewhere each stands once in the text, or twice.
     found = products(text)
     assert len(found) >= num_products
@@ -187,8 +226,10 @@ def test_lowers_in_its_own_precision(name, platform):
     for line in found:
         assert line.count("HIGHEST") == 2, line
     # A float64 constant or accumulator does not exist on a TPU, and is slow on most GPUs.
-    other = r"\bf32\b|xf32\b" if X64 else r"\bf64\b|xf64\b"
+    other = r"\bf32\b|xf32\b" if dtype == jnp.float64 else r"\bf64\b|xf64\b"
     assert [line for line in text.splitlines() if re.search(other, line)] == []
+    # Nothing is asked of the host while it runs.
+    assert [line for line in text.splitlines() if re.search(r"@\w*callback", line)] == []
 
 
 # --- two devices -------------------------------------------------------------
