@@ -5,6 +5,7 @@ everything but the tests marked `x64`. The second, started with LINDAE_X64=1,
 switches 64 bits on and runs the tests marked `both` or `x64`.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -17,6 +18,10 @@ import pytest
 collect_ignore = ["sweep/faults_child.py"]
 
 X64 = os.environ.get("LINDAE_X64") == "1"
+
+# Tracing makes so many objects that to look for those no longer needed, at the usual pace,
+# takes more than a tenth of the time.
+gc.set_threshold(100_000, 50, 1_000)
 
 jax.config.update("jax_enable_x64", X64)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

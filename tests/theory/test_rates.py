@@ -14,21 +14,22 @@ def _numbers(rng, dtype, n=50):
     return rng.uniform(0.1, 3, (3, n)).astype(dtype)
 
 
-def _top_eigenvalue(lam, noise, decay):
+def _top_eigenvalues(columns):
     """Of the Hessian of the pair loss at w1 = w2 = 1, written out here once more."""
 
-    def loss(w):
+    def loss(w, lam, noise, decay):
         product = w[0] * w[1]
         loss = lam / 2 * (1 - product) ** 2 + noise / 2 * product**2
         return loss + decay / 2 * (w**2).sum()
 
-    hessian = jax.hessian(loss)(jnp.ones(2, lam.dtype))
-    return np.linalg.eigvalsh(np.asarray(hessian, np.float64))[-1]
+    at = jnp.ones(2, columns.dtype)
+    hessians = jax.vmap(jax.hessian(loss), in_axes=(None, 0, 0, 0))(at, *columns)
+    return np.linalg.eigvalsh(np.asarray(hessians, np.float64))[:, -1]
 
 
 def test_optimal_rate_inverts_the_top_eigenvalue(rng, dtype, eps):
     columns = _numbers(rng, dtype)
-    expected = [1 / _top_eigenvalue(*column) for column in columns.T]
+    expected = 1 / _top_eigenvalues(columns)
     found = theory.optimal_learning_rate(Problem(*columns))
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=16 * eps)
