@@ -70,7 +70,10 @@ class Spread(NamedTuple):
         return jax.make_array_from_single_device_arrays(tuple(shape), sharding, parts)
 
     def trim(self, x: jax.Array) -> jax.Array:
-        """An array of the even batch without what pads it: of CPU devices in one piece."""
+        """An array of the even batch without what pads it: of CPU devices in one piece.
+
+        Theirs is no longer there afterwards, lest both be held in memory.
+        """
         size = self.shape[self.axis]
         if x.shape[self.axis] == size:
             return x
@@ -83,6 +86,7 @@ class Spread(NamedTuple):
             place = host[shard.index]  # shorter than the shard, or nothing, at the end
             kept = [slice(length) for length in place.shape]
             place[...] = np.asarray(shard.data)[tuple(kept)]
+            shard.data.delete()
         return jax.device_put(host, may_alias=True)
 
     def over(
