@@ -21,7 +21,7 @@ X64 = os.environ.get("LINDAE_X64") == "1"
 
 # Tracing makes so many objects that to look for those no longer needed, at the usual pace,
 # takes more than a tenth of the time.
-gc.set_threshold(100_000, 50, 1_000)
+gc.set_threshold(50_000, 20, 10)
 
 jax.config.update("jax_enable_x64", X64)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
