@@ -156,6 +156,7 @@ def test_every_way_to_the_flow_gives_the_answer(decay, grid):
     case = theory._case("title", decay, grid, 8, lane(), quick=False)
     names = {contender.name for contender in case.contenders}
     assert {"lindae_jax", "sum(exp(x))"} <= names
+    assert ("lindae_jax, summed under jit" in names) == (decay == "none")
     # The solvers once for each kind of flow.
     assert ("diffrax Tsit5, adaptive" in names) == (not grid and decay != "half")
     for contender in case.contenders:
