@@ -334,16 +334,16 @@ def _stages(target, w1, w2, problem, closed):
     def middle(search):
         return jnp.sqrt(search.low) * jnp.sqrt(search.high)
 
-    def low(search):
+    def at_low(search):
         return search.low
 
     num = _NUM_HALVINGS[target.dtype.name]
     return (
         (num, middle, before_turn),
-        (1, low, at_turn),
+        (1, at_low, at_turn),
         (1, lambda search: late, at_rest),
         (num, middle, before_root),
-        (_NUM_NEWTON, low, refined),
+        (_NUM_NEWTON, at_low, refined),
     ), early
 
 

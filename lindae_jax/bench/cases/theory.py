@@ -78,7 +78,7 @@ def _case(title: str, decay: str, grid: bool, side: int, dtype: str, quick: bool
         ways["SciPy solve_ivp"] = lambda: [_scipy(points)]
     others, absent = contenders(ways)
     found = [Contender(LIBRARY, "library", [call]), best, *others]
-    if decay == "none":  # with decay the closed form is all there is to time
+    if decay == "none":  # with decay each run of it would last seconds
         found.insert(1, Contender(f"{LIBRARY}, summed under jit", "library", [within_jit]))
     return Case("theory", title, "points", found, absent, headline=True, dtype=dtype)
 
