@@ -163,7 +163,7 @@ def seen(*arguments, **named):
 compiler.backend_compile_and_load = seen
 """
 
-_PAIRS = """
+_PAIRS_AND_THEORY = """
 ALL = ["mapping", "norm", "loss", "distance", "first_passage", "sharpness", "gradient"]
 pairs = Sweep(
     {
@@ -175,19 +175,15 @@ pairs = Sweep(
     },
     40, init="small", save_every=20, observe=ALL,
 )
-"""
-
-_THEORY = """
-ALL.remove("distance")
-pairs = dataclasses.replace(pairs, model="theory", observe=ALL)
-"""
-
-_SAME = """
-results = [pairs.run(f"{sys.argv[1]}/{n}", devices=n, progress=False) for n in (1, 2, 4)]
-results.append(pairs.run(chunk_size=11_000, progress=False))
-for other in results[1:]:
-    for name in other.variables:
-        np.testing.assert_array_equal(other[name], results[0][name], err_msg=name)
+theory = dataclasses.replace(pairs, model="theory", observe=["mapping", "first_passage"])
+for sweep in (pairs, theory):
+    results = [
+        sweep.run(f"{sys.argv[1]}/{sweep.model}-{n}", devices=n, chunk_size=size, progress=False)
+        for n, size in ((1, None), (2, 11_000), (4, None))
+    ]
+    for other in results[1:]:
+        for name in other.variables:
+            np.testing.assert_array_equal(other[name], results[0][name], err_msg=name)
 """
 
 _NETWORKS = """
@@ -228,8 +224,8 @@ print("same")
 
 @pytest.mark.parametrize(
     ("program", "spread"),
-    [(_PAIRS + _SAME, 2), (_PAIRS + _THEORY + _SAME, 1), (_NETWORKS, 1)],
-    ids=["pairs", "theory", "networks"],
+    [(_PAIRS_AND_THEORY, 3), (_NETWORKS, 1)],
+    ids=["pairs and theory", "networks"],
 )
 def test_results_are_those_of_one_device_without_a_collective(program, spread, tmp_path):
     code = _BEGIN + program + _END

@@ -48,23 +48,26 @@ def counted(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("members", [pytest.param(8, marks=pytest.mark.both), 10_000])
+@pytest.mark.parametrize("members", [8, 10_000])
 def test_more_values_and_more_steps_give_what_one_run_gives(
     tmp_path, monkeypatch, members, counted
 ):
     monkeypatch.setattr(store, "_MEMBERS", members)
     path = tmp_path / "a.zarr"
-    sweep_of().run(path, progress=False)
-    for larger, computed in (
-        (sweep_of(num_eigenvalues=11), 5 * 3 * 2 * 5),
-        (sweep_of(11, seeds=3), 11 * 3 * 5),
-        (sweep_of(11, 3, num_steps=200), 11 * 3 * 3 * 6),
+    observe = OBSERVE if members > 8 else ["mapping", "first_passage"]
+    sweep_of(observe=observe).run(path, progress=False)
+    for sizes, computed in (
+        ((11, 2, 80), 5 * 3 * 2 * 5),
+        ((11, 3, 80), 11 * 3 * 5),
+        ((11, 3, 200), 11 * 3 * 3 * 6),
     ):
+        larger = sweep_of(*sizes, observe=observe)
         counted.clear()
         got = larger.run(path, progress=False)
         # Only what is new, in members times rows.
         assert sum(size * rows for size, rows in counted) == computed
-        assert_same_results(got, larger.run(progress=False))
+    # All that was computed on the way is among it.
+    assert_same_results(got, larger.run(progress=False))
     np.testing.assert_array_equal(got.end, [80, 200])
     np.testing.assert_array_equal(got.seed, range(3))
 
@@ -75,8 +78,9 @@ def test_more_of_everything_at_once_computes_only_what_is_new(
 ):
     monkeypatch.setattr(store, "_MEMBERS", members)
     path = tmp_path / "a.zarr"
-    sweep_of().run(path, progress=False)
-    larger = sweep_of(12, 5, 140)
+    observe = OBSERVE if members > 8 else ["mapping", "first_passage"]
+    sweep_of(observe=observe).run(path, progress=False)
+    larger = sweep_of(12, 5, 140, observe=observe)
     counted.clear()
     got = larger.run(path, progress=False)
     # The new members, which are no box, to step 80; then all of them beyond.

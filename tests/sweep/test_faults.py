@@ -40,6 +40,20 @@ def _small_chunks(monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """A folder where what one process has compiled is there for the next."""
+    return tmp_path_factory.mktemp("programs")
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(programs, monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(programs))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+    # It is loud about names of processor features that this processor would not have.
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The store of a run that nothing happened to."""
     path = tmp_path_factory.mktemp("whole") / "sweep.zarr"
@@ -420,7 +434,7 @@ MANY = {"axes": AXES | {"eigenvalue": np.geomspace(0.1, 3, 60).tolist()}}
 def two_workers():
     from distributed import Client, LocalCluster
 
-    local = {"dashboard_address": None, "host": "127.0.0.1"}
+    local = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, **local) as cluster,
         Client(cluster) as client,

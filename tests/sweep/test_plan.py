@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-import time
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -227,39 +227,57 @@ def test_a_chunk_of_networks_takes_about_a_minute_whatever_is_observed(size, mon
     assert seconds == sorted(set(seconds))
 
 
+class Machine:
+    """A clock that tells what a run would take, in place of one that takes it."""
+
+    def __init__(self, of_call, of_member, of_step, of_save):
+        self.costs = of_call, of_member, of_step, of_save
+        self.now, self.runs = 0.0, []
+
+    def seconds(self, sweep, stretch, lengths):
+        of_call, of_member, of_step, of_save = self.costs
+        rows = len(stretch.rows) * ("sharpness" in sweep.observe or sweep.model == "theory")
+        steps = 0 if sweep.model == "theory" else stretch.rows[-1]
+        return of_call + math.prod(lengths) * (of_member + of_step * steps + of_save * rows)
+
+    def run(self, sweep, stretch, box, lengths, place):
+        self.runs.append(self.seconds(sweep, stretch, lengths))
+        self.now += self.runs[-1]
+
+
 @pytest.mark.parametrize(
-    ("sweep", "scale"),
+    ("sweep", "costs"),
     [
         # A save of 10^5 members takes minutes, of the trial's few a moment.
         (
             network(64, 16, np.linspace(0, 1, 10**5), 10**4, save_every=5, observe=["sharpness"]),
-            100,
+            (1e-4, 1e-5, 2e-6, 5e-3),
         ),
-        (Sweep({"eigenvalue": np.linspace(0.1, 1, 2**20), **START}, 10**6, save_every=1000), 1),
+        (
+            Sweep({"eigenvalue": np.linspace(0.1, 1, 2**20), **START}, 10**6, save_every=1000),
+            (1e-4, 1e-8, 1e-10, 0.0),
+        ),
         (
             Sweep(
                 {"eigenvalue": np.linspace(0.1, 1, 2**20), **START},
                 model="theory",
                 times=np.arange(1, 201),
             ),
-            1,
+            (1e-4, 0.0, 0.0, 1e-8),
         ),
     ],
+    ids=["networks", "pairs", "theory"],
 )
-def test_a_trial_is_short_however_large_the_sweep(sweep, scale, monkeypatch):
-    real, spent = compute.run, []
-
-    def run(*arguments):
-        begin = time.perf_counter()
-        found = real(*arguments)
-        spent.append(time.perf_counter() - begin)
-        return found
-
-    monkeypatch.setattr(compute, "run", run)
-    expected = plan.plan(sweep).seconds
-    # Of each pair of runs the first one compiles.
-    assert sum(spent[1::2]) < 5
-    assert expected > scale
+def test_a_trial_is_short_however_large_the_sweep_and_near_the_truth(sweep, costs, monkeypatch):
+    machine = Machine(*costs)
+    monkeypatch.setattr(compute, "run", machine.run)
+    monkeypatch.setattr(trial.time, "perf_counter", lambda: machine.now)
+    planned = plan.plan(sweep)
+    assert sum(machine.runs) < 5
+    whole = compute.Stretch(sweep.rows, 0)
+    truth = planned.num_chunks * machine.seconds(sweep, whole, planned.chunk)
+    assert truth > 1
+    assert planned.seconds == pytest.approx(truth, rel=0.1)
 
 
 def test_of_a_save_that_takes_minutes_no_trial_is_made(monkeypatch):
