@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import operator
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -314,6 +315,10 @@ def key(x: Any) -> None:
 
 def path(name: str, x: Any) -> Path:
     """A path given as such or as text."""
+    if isinstance(x, str) and re.match(r"[a-z][a-z0-9+.-]+://", x, re.IGNORECASE):
+        raise mistake(
+            f"{name} must be a path of this machine's file system", repr(x), "Copy it afterwards."
+        )
     try:
         return Path(x)
     except TypeError:

@@ -448,11 +448,14 @@ def _cluster(scheduler: str | None):
         return
     try:
         from distributed import Client
+        from distributed.comm import get_address_host_port
     except ImportError as error:
         raise ImportError(
             "scheduler needs dask; install it with: pip install 'lindae_jax[dask]'"
         ) from error
     try:
+        # A client that is told nonsense is long in dying, and loud.
+        get_address_host_port(scheduler)
         # As the default it would take what xarray computes later, and be waited for.
         client = Client(scheduler, timeout="10s", set_as_default=False)
     except ValueError as error:

@@ -508,7 +508,7 @@ OF_SWEEP = {
     "is. Run the sweep first, or correct the path.",
     "s.toml --store s.toml": "--store must be a sweep's; got s.toml. Name another path",
     "s.toml --store . --status": "--store must be a sweep's; got .. Name another path",
-    "s.toml --store s.toml/out": "--store must be a path one can write; got s.toml/out (File ex",
+    "s.toml --store s.toml/out": "--store must be a path one can write; got s.toml/out (Not a",
     "s.toml --store out --devices": "Missing value for argument '--devices'",
     "s.toml --store out --devices x": "--devices: it must be a whole number, not 'x'. Try --help.",
     "s.toml --store out --devices 0": "--devices must be at least 1; got 0. Leave it out for all.",
@@ -618,6 +618,12 @@ def test_a_lost_cluster_is_one_line_and_code_1(error, line, capsys, sweeps, monk
     command = ["sweep", "s.toml", "--store", "out", "--scheduler", "tcp://far:1"]
     assert cli.main(command) == 1
     assert one_line(capsys.readouterr()) == line
+
+
+def test_a_dry_run_refuses_what_the_run_would(capsys, sweeps):
+    assert cli.main(["sweep", "s.toml", "--store", "s.toml/out", "--dry-run"]) == 2
+    line = "lindae: error: --store must be a path one can write; got s.toml/out (Not a directory). "
+    assert capsys.readouterr().err == line + "Name another.\n"
 
 
 def test_a_dry_run_of_a_finished_store_says_that_nothing_is_left(capsys, sweeps):

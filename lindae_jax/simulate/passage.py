@@ -29,7 +29,9 @@ def first_passage(step: jax.Array, rows: jax.Array, level: jax.Array) -> jax.Arr
     after = reached.argmax(axis=0)[None]
     before = jnp.maximum(after - 1, 0)
     low, high = (jnp.take_along_axis(rows, i, axis=0)[0] for i in (before, after))
-    rises = high > low
-    fraction = jnp.where(rises, (level - low) / jnp.where(rises, high - low, 1), 0)
     start, stop = step[before[0]], step[after[0]]
-    return jnp.where(reached.any(axis=0), start + fraction * (stop - start), jnp.inf)
+    # Two divisions, for a product and a sum are one operation in some programs, not in others.
+    slope = (high - low) / jnp.where(stop > start, stop - start, 1)
+    rises = slope > 0
+    since = jnp.where(rises, (level - low) / jnp.where(rises, slope, 1), 0)
+    return jnp.where(reached.any(axis=0), start + since, jnp.inf)

@@ -1,6 +1,7 @@
 """A sweep on the workers of dask.distributed."""
 
 import dataclasses
+import logging
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
@@ -15,6 +16,8 @@ from lindae_jax.sweep import config, store
 from lindae_jax.sweep.results import Unit
 from lindae_jax.sweep.spec import Sweep
 from lindae_jax.sweep.worker import Worker
+
+_log = logging.getLogger("lindae_jax")
 
 # Lengths of boxes that have fitted the memory of this process, a worker, by what they are of.
 _fitted: dict[tuple[str, str, int | None], tuple[int, ...]] = {}
@@ -57,10 +60,13 @@ def run(
     Raises
     ------
     WorkersLost
-        There is no worker left to do it, or no scheduler.
+        Its workers died at the work again and again, or the scheduler did. Where there is
+        merely no worker, it waits for one.
     """
     from distributed import KilledWorker, as_completed
 
+    if not client.scheduler_info()["workers"]:
+        _log.warning("dask's scheduler has no worker yet; waiting for one")
     results = store.open_for(path, sweep)
     shared = _shared(client, sweep)
     last: dict[int, Any] = {}
@@ -74,7 +80,8 @@ def run(
             retries=2,
         )
     try:
-        for future in as_completed(list(last.values())):
+        # By its loop it knows the client, which need not be the default one.
+        for future in as_completed(list(last.values()), loop=client.loop):
             done = future.result()
             if bar is not None:
                 bar.update(done)

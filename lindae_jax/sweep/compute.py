@@ -14,7 +14,7 @@ from lindae_jax.problem import Problem, Weights
 from lindae_jax.simulate import Trajectory, simulate_matrices, simulate_pairs
 from lindae_jax.simulate.directions import balanced_pair, mapping
 from lindae_jax.simulate.passage import first_passage
-from lindae_jax.sweep import members, observe
+from lindae_jax.sweep import members, observe, observe_pairs
 from lindae_jax.sweep.grid import Box
 from lindae_jax.sweep.spec import Sweep
 from lindae_jax.theory import solution, times
@@ -32,7 +32,7 @@ class Stretch(NamedTuple):
 # Members of a call of the theory are a multiple of this: whole vectors of any width.
 _VECTORS = 64
 
-# So many points are always computed in blocks.
+# So many points are always computed in blocks, and in whole ones.
 _BLOCKS = 2**13
 
 Place = Callable[[Problem], Problem]
@@ -97,7 +97,7 @@ def _pairs(
         num_steps=steps[-1],
         save_steps=steps,
     )
-    results: dict[str, Any] = observe.of_pairs(sweep.observe, got.w1, got.w2, problem)
+    results: dict[str, Any] = observe_pairs.of_pairs(sweep.observe, got.w1, got.w2, problem)
     curve = begin.w1 * begin.w2, got.w1 * got.w2
     return results | _compared(sweep, stretch, *curve, start, problem) | _final(sweep, got)
 
@@ -153,7 +153,7 @@ def _theory(
     shape = (len(stretch.rows), *lengths)
     flow = _flow(("w1", "w2", "w"), sweep, t, start, problem)
     w1, w2, w = (np.broadcast_to(x, shape) for x in flow)
-    results: dict[str, Any] = observe.of_pairs(
+    results: dict[str, Any] = observe_pairs.of_pairs(
         sweep.observe, jnp.asarray(w1), jnp.asarray(w2), problem
     )
     if "mapping" in sweep.observe:
@@ -200,16 +200,17 @@ def _flow(
     even = sweep.model == "matrices" or _even(sweep)
     arrays = jnp.broadcast_arrays(*start, *_fields(problem))
     shape = (len(t), *arrays[0].shape)
-    least = _least_points(math.prod(shape))
+    unit = _unit(math.prod(shape), problem)
     if math.prod(shape) < FEW:
         # Several devices would not be asked to take parts of so few, but all of them.
         arrays = jax.device_put(arrays, min(problem.learning_rate.devices(), key=lambda d: d.id))
     t = t[:, None]
     if _decaying(sweep):
         points = jnp.broadcast_arrays(t, *(x.ravel() for x in arrays))
-        t, *arrays = (_padded_to(x.ravel(), least) for x in points)
+        # Whole blocks: a shorter one would be compiled to other code.
+        t, *arrays = (_padded_to(x.ravel(), unit) for x in points)
     else:
-        arrays = [_padded_to(x.ravel(), -(-least // len(t))) for x in arrays]
+        arrays = [_padded_to(x.ravel(), _VECTORS, -(-unit // len(t))) for x in arrays]
     w1, w2, *fields = arrays
     found = solution.solve(names, t, w1, w2, Problem(*fields), decaying=_decaying(sweep), even=even)
     # On the host: devices would exchange what they have to give it the grid's shape.
@@ -219,19 +220,21 @@ def _flow(
     return [x.ravel()[: math.prod(shape)].reshape(shape) for x in host]
 
 
-def _least_points(number: int) -> int:
-    """So many that each device which has a part of them walks its part in blocks."""
-    return _BLOCKS * (jax.local_device_count() if number >= FEW else 1)
+def _unit(number: int, problem: Problem) -> int:
+    """So many points that each device which has a part of them walks it in whole blocks."""
+    if number < FEW:
+        return _BLOCKS
+    return _BLOCKS * math.lcm(jax.local_device_count(), len(problem.learning_rate.devices()))
 
 
 def _fields(problem: Problem) -> tuple[jax.Array, ...]:
     return problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
 
 
-def _padded_to(x: jax.Array, least: int) -> jax.Array:
-    """At least so long, and a whole number of vectors."""
+def _padded_to(x: jax.Array, unit: int, least: int = 0) -> jax.Array:
+    """A multiple of a unit long, and at least so long."""
     size = max(least, x.size)
-    return jnp.pad(x, (0, size - x.size + -size % _VECTORS), mode="edge")
+    return jnp.pad(x, (0, size - x.size + -size % unit), mode="edge")
 
 
 def _decaying(sweep: Sweep) -> bool:
@@ -254,8 +257,12 @@ def _even(sweep: Sweep) -> bool:
 
 def _goal(problem: Problem) -> jax.Array:
     """w*, NaN where nothing is to be reached."""
-    goal = theory.fixed_point(problem)
-    return jnp.where(goal > 0, goal, jnp.nan)
+    # In whole vectors, for XLA's division of a single number may round another way.
+    fields = np.broadcast_arrays(problem.eigenvalue, problem.noise, problem.decay)
+    eigenvalue, noise, decay = (_padded_to(jnp.asarray(x.ravel()), _VECTORS) for x in fields)
+    goal = np.asarray(theory.fixed_point(Problem(eigenvalue, noise, decay)))
+    goal = goal[: fields[0].size].reshape(fields[0].shape)
+    return jnp.asarray(np.where(goal > 0, goal, np.nan).astype(goal.dtype))
 
 
 def _each_direction(problem: Problem, chosen: np.ndarray) -> Problem:

@@ -45,7 +45,8 @@ def write(path: Path, content: Any) -> None:
     except BaseException as error:
         partial.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None
+            # Neither is the partial file's name of interest, nor that there are two.
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     _sync(path.parent)
 

@@ -72,7 +72,8 @@ def rows_of(path: Path, sweep: Sweep) -> np.ndarray | None:
         return None
     group = store.open_group(path)
     _refuse_other(sweep, group, remembered)
-    return _extended_rows(sweep, np.asarray(group[row_dim(sweep)][...]), remembered)
+    before = store.coordinate(path, group, row_dim(sweep))
+    return _extended_rows(sweep, before, remembered)
 
 
 def rows_and_runs(path: Path, sweep: Sweep) -> tuple[np.ndarray, list[list[int]]]:
@@ -85,7 +86,7 @@ def rows_and_runs(path: Path, sweep: Sweep) -> tuple[np.ndarray, list[list[int]]
     """
     rows, group = rows_of(path, sweep), store.open_group(path)
     if rows is None:
-        rows = np.asarray(group[row_dim(sweep)][...])
+        rows = store.coordinate(path, group, row_dim(sweep))
     return rows, _grown_runs(sweep, group, store.read_state(path)["runs"], rows)
 
 

@@ -96,7 +96,7 @@ def refuse_what_does_not_fit(sweep: Sweep, path: Path | None) -> None:
     """
     folder = Path.cwd()
     if path is not None:
-        folder = next((f for f in path.absolute().parents if f.is_dir()), Path("/"))
+        folder = next(f for f in path.absolute().parents if store.exists(f))
         if not store.exists(path):
             _refuse_unwritable(folder, path)
     free = shutil.disk_usage(folder).free

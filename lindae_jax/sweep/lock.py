@@ -111,7 +111,9 @@ def _take(descriptor: int, path: Path, takeover: bool) -> Path | None:
     try:
         _lock(descriptor, patience=_PATIENCE)
     except BlockingIOError:
-        raise Busy(f"{busy}. Wait for it, or take other shares with --process I/N.") from None
+        # Where one process does the whole, there is no other share to be had.
+        other = "" if path.name.endswith("-of-1") else ", or take others with --process I/N"
+        raise Busy(f"{busy}. Wait for it{other}.") from None
     except _NoLocksError:
         try:
             _marker(path).touch(exist_ok=takeover)

@@ -1,7 +1,6 @@
 """What a sweep keeps of each member."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lindae_jax import checks
-from lindae_jax.curvature import leading_eigenvalues, sharpness
-from lindae_jax.losses import matrix_loss, pair_loss
+from lindae_jax.curvature import leading_eigenvalues
+from lindae_jax.losses import matrix_loss
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import DIVERGED, OK
 from lindae_jax.simulate.directions import mapping
@@ -91,40 +90,6 @@ def checked(names: Any, model: str, has_rows: bool) -> tuple[str, ...]:
     return tuple(name for name in OBSERVABLES if name in chosen)
 
 
-# --- of pairs, rows of a run at once ---------------------------------------------
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def of_pairs(
-    names: Sequence[str], w1: jax.Array, w2: jax.Array, problem: Problem
-) -> dict[str, jax.Array]:
-    """Observables by row of pairs, (saves, ...) each, with the status.
-
-    Parameters
-    ----------
-    names : tuple of str
-        Static; those that need more than the weights are left out.
-    w1, w2 : jax.Array, (saves, ...)
-    problem : Problem
-        Fields (...).
-    """
-    results = {"status": _status(jnp.isfinite(w1) & jnp.isfinite(w2))}
-    if "mapping" in names:
-        results["mapping"] = w1 * w2
-    if "weights" in names:
-        results |= {"w1": w1, "w2": w2}
-    if "norm" in names:
-        results["norm"] = w1 * w1 + w2 * w2
-    if "loss" in names:
-        results["loss"] = pair_loss(w1, w2, problem)
-    if "sharpness" in names:
-        results["sharpness"] = sharpness(w1, w2, problem)
-    if "gradient" in names:
-        first, second = _gradient(pair_loss, w1, w2, problem)
-        results["gradient"] = jnp.hypot(first, second)
-    return {name: jnp.broadcast_to(x, w1.shape) for name, x in results.items()}
-
-
 # --- of matrices, at each save -----------------------------------------------------
 
 
@@ -138,7 +103,7 @@ def of_matrices(names: tuple[str, ...], directions: tuple[int, ...]) -> Any:
     ) -> dict[str, jax.Array]:
         finite = jnp.isfinite(w1).all((-2, -1)) & jnp.isfinite(w2).all((-2, -1))
         along = mapping(w1[..., :, chosen], w2[..., chosen, :])
-        results = {"status": _status(finite), "mapping": along}
+        results = {"status": status_of(finite), "mapping": along}
         if "weights" in names:
             results |= {"w1": w1, "w2": w2}
         if "norm" in names:
@@ -146,7 +111,7 @@ def of_matrices(names: tuple[str, ...], directions: tuple[int, ...]) -> Any:
         if "loss" in names:
             results["loss"] = matrix_loss(w1, w2, problem)
         if "gradient" in names:
-            first, second = _gradient(matrix_loss, w1, w2, problem)
+            first, second = gradient(matrix_loss, w1, w2, problem)
             results["gradient"] = jnp.sqrt(_squares(first) + _squares(second))
         if "sharpness" in names:
             results["sharpness"] = _network_sharpness(w1, w2, problem)
@@ -163,12 +128,14 @@ def _network_sharpness(w1: jax.Array, w2: jax.Array, problem: Problem) -> jax.Ar
     return top[..., 0]
 
 
-def _gradient(loss: Any, w1: jax.Array, w2: jax.Array, problem: Problem) -> Any:
+def gradient(loss: Any, w1: jax.Array, w2: jax.Array, problem: Problem) -> Any:
+    """Of each member's loss, for both weights."""
     # Members do not interact: the gradient of the sum is each one's own.
     return jax.grad(lambda w1, w2: loss(w1, w2, problem).sum(), argnums=(0, 1))(w1, w2)
 
 
-def _status(finite: jax.Array) -> jax.Array:
+def status_of(finite: jax.Array) -> jax.Array:
+    """OK or DIVERGED, by whether weights are finite."""
     return jnp.where(finite, OK, DIVERGED).astype(jnp.int8)
 
 

@@ -54,7 +54,7 @@ def progress(path: Path) -> Progress:
     state, group = store.read_state(path), store.open_group(path)
     status, chunk = group["status"], state["chunk"]
     shape, dim = status.shape[1:], str(status.metadata.dimension_names[0])
-    rows, boxes = np.asarray(group[dim][...]), range(grid.num_chunks(shape, chunk))
+    rows, boxes = store.coordinate(path, group, dim), range(grid.num_chunks(shape, chunk))
     found = []
     for first, last, offset in state["runs"]:
         counts, whole, damaged = np.zeros(NOT_RUN + 1, int), 0, 0

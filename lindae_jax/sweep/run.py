@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lindae_jax import bars, checks
-from lindae_jax.sweep import cluster, devices, extend, lock, store
+from lindae_jax.sweep import cluster, devices, extend, lock, mend, store
 from lindae_jax.sweep.limits import (
     free_memory,
     refuse_beyond,
@@ -68,6 +68,8 @@ def run(
     if client is not None:
         cluster.check(client, sweep, num_devices)
     fresh = _make(path, sweep, resume=resume, allow_large=allow_large)
+    if not fresh:
+        mend.mend(path, sweep)
     if not fresh and not allow_large and extend.rows_of(path, sweep) is not None:
         refuse_what_does_not_fit(sweep, path)
     with _held(path, sweep, share, fresh, takeover):

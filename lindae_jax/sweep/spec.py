@@ -14,6 +14,7 @@ from lindae_jax.problem import Weights
 from lindae_jax.simulate import trajectory
 from lindae_jax.spectrum import Spectrum
 from lindae_jax.sweep import observe as observables
+from lindae_jax.sweep.frozen import Frozen
 from lindae_jax.sweep.parameters import (
     DEFAULTS,
     INITS,
@@ -120,8 +121,8 @@ class Sweep:
         flag("keep_weights", self.keep_weights)
         self._check_matrices()
         self._check_spectrum()
-        self._set("axes", self._checked_axes())
-        self._set("linked", self._checked_links())
+        self._set("axes", Frozen(self._checked_axes()))
+        self._set("linked", Frozen(self._checked_links()))
         self._check_saves()
         self._set("observe", observables.checked(self.observe, self.model, self._has_rows()))
         self._set("fraction", _fraction(self.fraction, self.dtype))
@@ -247,7 +248,8 @@ class Sweep:
         return np.asarray(saves, np.int64)
 
     def _has_rows(self) -> bool:
-        return any(x is not None for x in (self.save_every, self.save_steps, self.save_log))
+        asked = any(x is not None for x in (self.save_every, self.save_steps, self.save_log))
+        return asked and (self.num_steps == 0 or len(self.rows) > 1)
 
     # --- matrices -----------------------------------------------------------------
 
@@ -533,7 +535,10 @@ def _start_matrices(weights: Any, num_directions: int, dtype: str) -> Weights:
             checks.brief(weights) if w1.dtype == object else f"{w1.shape} and {w2.shape}",
             "Give both in the eigenbasis; Spectrum.rotate brings them there.",
         )
+    own = []
     for w in (w1, w2):
         with np.errstate(over="ignore"):
             checks.check_host("weights", w.astype(dtype), "finite")
-    return Weights(w1, w2)
+        own.append(w.copy())  # the caller's may change
+        own[-1].setflags(write=False)
+    return Weights(*own)

@@ -214,7 +214,7 @@ def open_for(path: Path, sweep: Sweep) -> Results:
         Run(first, last, offset, number)
         for number, (first, last, offset) in enumerate(state["runs"])
     ]
-    rows = np.asarray(group[row_dim(sweep)][...])
+    rows = coordinate(path, group, row_dim(sweep))
     return Results(sweep, arrays, tuple(state["chunk"]), runs, rows)
 
 
@@ -234,6 +234,33 @@ def open_group(path: Path) -> Any:
 
     return zarr.open_group(
         durable.DurableStore(path), mode="r+", zarr_format=3, use_consolidated=True
+    )
+
+
+def coordinate(path: Path, group: Any, name: str) -> np.ndarray:
+    """Values of a coordinate of the store at this path; Refused where its file is damaged."""
+    values = values_of(group, name)
+    if values is None:
+        raise damaged(path, name)
+    return values
+
+
+def values_of(group: Any, name: str) -> np.ndarray | None:
+    """Values of a coordinate; None where they cannot be read, or a file of them is lost."""
+    array = group[name]
+    if array.nchunks_initialized < array.nchunks:
+        return None  # zarr would read what was never written
+    try:
+        return np.asarray(array[...])
+    except UNREADABLE:
+        return None
+
+
+def damaged(path: Path, name: str) -> Refused:
+    """The error for a coordinate whose file is lost or damaged."""
+    return Refused(
+        f"store must have its coordinate {name}; got {path / name} lost or damaged. Run the "
+        f"very sweep that the store was made by, which writes it anew, or remove the store."
     )
 
 

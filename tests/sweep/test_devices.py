@@ -168,7 +168,7 @@ ALL = ["mapping", "norm", "loss", "distance", "first_passage", "sharpness", "gra
 pairs = Sweep(
     {
         "eigenvalue": np.linspace(0.1, 3, 331),
-        "noise": [0.0, 0.1, 0.5],
+        "noise": [0.1, 0.3, 0.5],
         "seed": range(80),
         "init_std": 0.1,
         "learning_rate": 0.1,

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import xarray
 
-from lindae_jax import Spectrum, checks
+from lindae_jax import Spectrum, checks, cli
 from lindae_jax.simulate import NOT_RUN
 from lindae_jax.sweep import Busy, Sweep, cluster, compute, config, results, store
 
@@ -246,7 +246,9 @@ def test_full_disk(start, whole, tmp_path):
     child = start(moment="between", at=3, action="limit")
     told = child.stdout.read().split()
     assert child.wait() == 1
-    assert "OSError: [Errno 27] File too large" in child.stderr.read()
+    said = child.stderr.read()
+    assert "OSError: [Errno 27] File too large: '" in said
+    assert "-> None" not in said
     path = tmp_path / "sweep.zarr"
     assert files(path).items() <= files(whole).items()  # nothing half-written
     assert assert_resumes(path, whole, told) == [0, 1, 2]
@@ -309,6 +311,36 @@ def test_deleted_rows_of_an_extended_chunk(copy, tmp_path, monkeypatch):
     longer.run(copy, progress=False)
     assert written == [5, 5]
     assert files(copy) == before
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, truncate, flip])
+@pytest.mark.parametrize("name", ["step/c/0", "end/c/0", "eigenvalue/c/0", "init_w1/c"])
+def test_damaged_coordinate(copy, whole, tmp_path, damage, name):
+    # Lost with a chunk: what is computed anew must be computed at the right steps.
+    (copy / "status" / "c" / "0" / "5" / "0").unlink()
+    damage(copy / name)
+    larger = Sweep(**SWEEP | {"axes": AXES | {"noise": [0, 0.1, 0.5, 1]}})
+    before = files(copy)
+    if not name.startswith("end"):
+        with pytest.raises(store.Refused, match=r"lost or damaged\. Run the very sweep"):
+            larger.run(copy, progress=False)
+        assert files(copy) == before
+    complete(copy)
+    assert_same(copy, whole)
+
+
+def test_damaged_steps_of_a_store_that_has_others_than_its_sweep(tmp_path):
+    # Logarithmic saves to a later end: those that are there stay.
+    path, settings = tmp_path / "a.zarr", {"save_every": None, "save_log": 4}
+    Sweep(**SWEEP | settings).run(path, progress=False)
+    longer = Sweep(**SWEEP | settings | {"num_steps": 90})
+    longer.run(path, progress=False)
+    (path / "end" / "c" / "1").unlink()
+    longer.run(path, progress=False)
+    np.testing.assert_array_equal(xarray.open_zarr(path).end, [50, 90])
+    truncate(path / "step" / "c" / "0")
+    with pytest.raises(store.Refused, match="step lost or damaged"):
+        longer.run(path, progress=False)
 
 
 def assert_mended(path, whole, caplog, monkeypatch):
@@ -430,6 +462,16 @@ def test_killed_where_there_are_no_locks(copy, whole, monkeypatch):
 MANY = {"axes": AXES | {"eigenvalue": np.geomspace(0.1, 3, 60).tolist()}}
 
 
+TOML = """
+num_steps = 10
+
+[axes]
+eigenvalue = [0.5, 1.0, 2.0]
+init_w1 = 0.1
+init_w2 = 0.1
+"""
+
+
 @contextlib.contextmanager
 def two_workers():
     from distributed import Client, LocalCluster
@@ -437,7 +479,8 @@ def two_workers():
     local = {"dashboard_address": "127.0.0.1:0", "host": "127.0.0.1"}
     with (
         LocalCluster(n_workers=2, threads_per_worker=1, **local) as cluster,
-        Client(cluster) as client,
+        # As the command line makes it.
+        Client(cluster, set_as_default=False) as client,
     ):
         yield client
 
@@ -460,6 +503,10 @@ def test_networks_on_workers(tmp_path, monkeypatch):
         # These workers were started without 64 bits.
         with pytest.raises(ValueError, match=r"^dask's workers need JAX_ENABLE_X64=1 .* 2 of 2"):
             cluster.check(client, dataclasses.replace(sweep, dtype="float64"), None)
+        (tmp_path / "s.toml").write_text(TOML)
+        command = ["sweep", str(tmp_path / "s.toml"), "--store", str(tmp_path / "toml.zarr")]
+        assert cli.main([*command, "--scheduler", client.scheduler.address]) == 0
+    assert (xarray.open_zarr(tmp_path / "toml.zarr").status == 0).all()
     for one, other, bound in (
         (sweep.run(progress=False), again, 5e4),
         (first.run(progress=False), stepped, 8 * 16**0.5),
@@ -497,6 +544,8 @@ def test_worker_killed(tmp_path, monkeypatch):
 class Client:
     """Stands for dask's: it takes tasks, and fails at them as it is told."""
 
+    loop = None
+
     def __init__(self, error=None):
         self.error, self.given = error, []
 
@@ -509,6 +558,9 @@ class Client:
     def run(self, function):
         return {"tcp://one": True, "tcp://two": False}
 
+    def scheduler_info(self):
+        return {"workers": {}}
+
     def result(self):
         raise self.error
 
@@ -518,7 +570,7 @@ def test_dead_workers_are_an_error_that_says_how_to_go_on(tmp_path, monkeypatch,
     distributed = pytest.importorskip("distributed")
     error = getattr(distributed, name)
     error = error("work", None, 3) if name == "KilledWorker" else error("work")
-    monkeypatch.setattr(distributed, "as_completed", iter)
+    monkeypatch.setattr(distributed, "as_completed", lambda futures, loop: iter(futures))
     path = tmp_path / "sweep.zarr"
     with pytest.raises(RuntimeError, match=r"^dask's workers died .* kept.* run again\.$"):
         complete(path, client=Client(error))

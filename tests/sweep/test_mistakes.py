@@ -398,6 +398,9 @@ def observed():
     for sweep in ("pairs", "small", "matrices", "network"):
         bad = {"observe": ["first_passage"]}
         yield Row(sweep, bad, "observe", must, "the last step alone", remedy)
+    for saves in ({"save_steps": []}, {"save_steps": [10]}):
+        bad = {"observe": ["first_passage"], "num_steps": 10} | saves
+        yield Row("pairs", bad, "observe", must, "the last step alone", "interpolates between ")
     wrong = (0, 1, 0.0, 1.0, -0.5, 1.5, NAN, INF, "0.5", True, [0.5], {}, DAY, 1e-60, 1 - 1e-12)
     for x in (*wrong, None, 1j, 10**400, np.ones(2)):
         bad, must = {"fraction": x}, "must lie between 0 and 1"
@@ -794,10 +797,13 @@ def running():
     for x in (3, b"new", ["new"], 1.5):
         remedy = "Name a file or folder."
         yield row("store", x, "must be text or a pathlib.Path", repr(x), remedy)
+    for x in ("s3://bucket/x.zarr", "file:///tmp/x", "GS://x"):
+        must = "must be a path of this machine's file system"
+        yield row("store", x, must, repr(x), "Copy it afterwards.")
     for x in ("file", "folder", ".", "link"):
         yield row("store", x, "must be a sweep's", x, OTHER)
     yield row("store", "folder", "must not exist with resume=False", "folder", "", resume=False)
-    for x, got in (("file/new", "file/new (File exists)"), ("n" * 300, "File name too long")):
+    for x, got in (("file/new", "file/new (Not a directory)"), ("n" * 300, "File name too long")):
         remedy = "Name another."
         yield row("store", x, "must be a path one can write", got, remedy)
 

@@ -165,6 +165,14 @@ def test_a_network_is_swallowed_if_a_direction_that_is_looked_at_is(directions):
     assert (want == 0) == (directions == [4])
 
 
+def test_directions_that_data_do_not_have_are_not_swallowed():
+    # Of rank 3 in 6 dimensions: the other eigenvalues are rounding, of either sign.
+    x = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
+    spectrum = Spectrum.from_data(x)
+    axes = {"hidden": 6, "learning_rate": [0.1, 1e-9]}
+    assert plan.num_swallowed(Sweep(axes, 5, model="matrices", spectrum=spectrum)) == 1
+
+
 def test_a_flow_takes_no_steps_that_could_be_swallowed():
     axes = {"eigenvalue": 1.0, "learning_rate": 1e-12, **START}
     assert plan.num_swallowed(Sweep(axes, 5)) == 1

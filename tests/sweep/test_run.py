@@ -264,6 +264,25 @@ def test_no_chunk_size_changes_a_bit_of_the_theory():
     xarray.testing.assert_identical(sweep.run(chunk_size=7, progress=False), whole)
 
 
+ROUNDED = ["norm", "loss", "sharpness", "gradient"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "sizes"),
+    [
+        ({"eigenvalue": np.linspace(0.1, 2, 40), "seed": range(500), "noise": 0.2}, [500]),
+        ({"learning_rate": [0.1, 0.2, 0.37, 0.5, 1.1], "eigenvalue": 1.234}, [1, 3]),
+        ({"decay": np.linspace(0.05, 0.6, 35), "seed": range(2), "noise": [0.3]}, [52]),
+    ],
+)
+def test_no_chunk_size_changes_how_numbers_are_rounded(axes, sizes):
+    settings = {"eigenvalue": 0.7, "decay": 0.123, "init_std": 0.3} | axes
+    sweep = Sweep(settings, 48, init="small", save_every=12, observe=[*ROUNDED, "first_passage"])
+    whole = sweep.run(progress=False)
+    for size in sizes:
+        xarray.testing.assert_identical(sweep.run(chunk_size=size, progress=False), whole)
+
+
 @pytest.mark.parametrize(
     ("model", "start", "number", "size"),
     [

@@ -1,5 +1,6 @@
 """The description of a sweep: its grid, its saves, its defaults, its configuration."""
 
+import copy
 import dataclasses
 import json
 
@@ -23,6 +24,30 @@ def matrices(**settings):
         **{"axes": {"hidden": [4, 2]}, "num_steps": 10, "model": "matrices", "spectrum": SPECTRUM}
         | settings
     )
+
+
+def test_a_sweep_does_not_change():
+    w1, w2 = np.ones((2, 3), np.float32), np.ones((3, 2), np.float32)
+    sweep = matrices(axes={}, init="given", weights=(w1, w2), linked={})
+    w1[:] = 7
+    assert (sweep.weights.w1 == 1).all()
+    for frozen in (sweep.axes, sweep.linked):
+        for change in (
+            lambda d: d.__setitem__("noise", 3),
+            lambda d: d.update(noise=3),
+            lambda d: d.clear(),
+            lambda d: d.setdefault("bogus", 3),
+        ):
+            with pytest.raises(TypeError, match="does not change"):
+                change(frozen)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        sweep.axes = {}
+    for values in (*sweep.axes.values(), *sweep.weights):
+        with pytest.raises(ValueError, match="read-only"):
+            values[...] = 3
+    # It travels to other processes, where it is the same.
+    again = copy.deepcopy(sweep)
+    assert config.configuration(again) == config.configuration(sweep)
 
 
 # --- the grid -------------------------------------------------------------------
