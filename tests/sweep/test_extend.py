@@ -72,13 +72,10 @@ def test_more_values_and_more_steps_give_what_one_run_gives(
     np.testing.assert_array_equal(got.seed, range(3))
 
 
-@pytest.mark.parametrize("members", [8, 10_000])
-def test_more_of_everything_at_once_computes_only_what_is_new(
-    tmp_path, monkeypatch, members, counted
-):
-    monkeypatch.setattr(store, "_MEMBERS", members)
+def test_more_of_everything_at_once_computes_only_what_is_new(tmp_path, monkeypatch, counted):
+    monkeypatch.setattr(store, "_MEMBERS", 8)
     path = tmp_path / "a.zarr"
-    observe = OBSERVE if members > 8 else ["mapping", "first_passage"]
+    observe = ["mapping", "first_passage"]
     sweep_of(observe=observe).run(path, progress=False)
     larger = sweep_of(12, 5, 140, observe=observe)
     counted.clear()
@@ -293,8 +290,8 @@ def test_an_extension_cut_short_at_any_write_leaves_the_store_as_it_was(tmp_path
         ({"save_every": 30, "num_steps": 120}, "later steps"),
         ({"save_every": 10, "num_steps": 120}, "later steps"),
         ({"save_every": 40, "num_steps": 120}, "later steps"),
-        ({"save_every": None, "save_steps": [80]}, "later steps"),
-        ({"save_every": None, "save_steps": [120], "num_steps": 120}, "later steps"),
+        ({"save_every": None, "save_steps": [40]}, "later steps"),
+        ({"save_every": None, "save_steps": [40], "num_steps": 120}, "later steps"),
         ({"save_every": None, "save_log": 4}, "later steps"),
         ({"save_every": None, "save_log": 4, "num_steps": 120}, "later steps"),
         ({"observe": ["mapping"]}, "observe"),

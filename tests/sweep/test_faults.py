@@ -188,9 +188,7 @@ def record_writes(patch):
         # Chunk 3 has been computed, chunk 2 is being written or has been.
         ("computing", 4, None),
         # Chunk 3 is being written: it counts only once its status has its name.
-        ("beside", "mapping/c/0/3/0", 3),
         ("fsynced", "norm/c/0/3/0", 3),
-        ("renamed", "final_w2/c/0/3/0", 3),
         ("durable", "final_w2/c/0/3/0", 3),
         ("beside", "status/c/0/3/0", 3),
         ("fsynced", "status/c/0/3/0", 3),
