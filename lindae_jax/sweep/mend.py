@@ -26,7 +26,7 @@ def mend(path: Path, sweep: Sweep) -> None:
     """
     state, group = store.read_state(path), store.open_group(path)
     if not config.same(sweep, state["sweep"]):
-        for name in (row_dim(sweep), *sweep.axes):
+        for name in (row_dim(sweep), "end", *sweep.axes):
             if name in group:
                 store.coordinate(path, group, name)
         return
