@@ -263,7 +263,9 @@ def _figure(job: Any, out: Path) -> dict[str, Any]:
 
     from lindae_jax import figures
 
-    with _errors(_FAILURE, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError):
+    failures = FloatingPointError, MemoryError, jax.errors.JaxRuntimeError
+    # Whether data suit a figure is seen where it uses them.
+    with _quiet("lindae_jax"), _errors(_FAILURE, *failures), _errors(_MISTAKE, ValueError):
         page = figures.compute(job)
     with _errors(_FAILURE, ValueError, OSError):
         files = figures.save(page, out)
@@ -465,12 +467,18 @@ def _cluster(scheduler: str | None):
     except OSError as error:
         raise OSError(f"scheduler {scheduler} cannot be reached ({error})") from error
     # Of a lost scheduler it logs pages, of which our one line is the gist.
-    log = logging.getLogger("distributed.client")
+    with _quiet("distributed.client"), client:
+        yield client
+
+
+@contextlib.contextmanager
+def _quiet(name: str):
+    """Nothing from a logger that speaks to those who write programs."""
+    log = logging.getLogger(name)
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        with client:
-            yield client
+        yield
     finally:
         log.setLevel(level)
 

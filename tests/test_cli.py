@@ -266,6 +266,7 @@ OF_FIGURE = {
     "1 --root .": "--root is for figures 5, 6, 6-tanh and stopping, not for figure 1; got ..",
     "5 --quick --root .": "--root goes with other data than digits, which a quick run takes; got",
     "all --quick --root .": "--root goes with other data than digits, which a quick run takes; got",
+    "5 --quick --samples 1600": "--samples must be at most the rows of split 'train'",
     "5 --noise 1": "--noise is for figures 6 and 6-tanh, not for figure 5; got 1.0. Leave it out.",
     "6 --quick --noise -1": "--noise must be a finite number >= 0; got -1.0. Leave it out for the",
     "6-tanh --quick --decay nan": "--decay must be a finite number >= 0; got nan. Leave it out",
@@ -286,6 +287,15 @@ def test_a_wrong_figure_is_one_line_and_code_2(line, message, capsys, tmp_path, 
     assert captured.out == ""
     assert one_line(captured).startswith(message)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("which", ["5", "6", "stopping"])
+def test_data_of_no_use_to_a_figure_are_one_line_and_code_2(which, capsys, tmp_path):
+    np.save(tmp_path / "zeros.npy", np.zeros((20, 4), np.float32))
+    command = ["figure", which, "--quick", "--data", "zeros.npy", "--out", "out"]
+    assert cli.main(command) == 2
+    assert one_line(capsys.readouterr()).startswith("--data must have a second moment that is nei")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_failed_write_of_a_figure_is_one_line_and_code_1(capsys, tmp_path, monkeypatch):

@@ -282,7 +282,8 @@ def _claims(numbers: dict[str, Any]) -> str:
     learned = np.asarray(numbers["learned_by_all"], int)
     columns = learned[learned > 1] - 1
     if not len(columns):
-        return "In this run no direction but the first has been learned by all three networks."
+        none = "no direction but the first" if len(learned) else "no direction"
+        return f"In this run {none} has been learned by all three networks."
 
     def spans(ratios: np.ndarray) -> list[str]:
         return [f"{row.min():.2f} to {row.max():.2f}" for row in ratios[:, columns]]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lindae_jax import bars, initial, plot, theory
+from lindae_jax import bars, checks, initial, plot, theory
 from lindae_jax import data as data_sets
 from lindae_jax.figures import sources
 from lindae_jax.problem import Problem, Weights
@@ -50,7 +50,9 @@ def _images(data: Any, root: Any, num_samples: Any) -> tuple[np.ndarray, np.ndar
     """Those to train on and those held out."""
     (name,) = sources.names(DATA, data, quick=False)
     train = data_sets.load(name, root, num_samples=num_samples, split="train")
-    return train, data_sets.load(name, root, split="held_out")
+    held_out = data_sets.load(name, root, split="held_out")
+    dtype = np.dtype(jnp.result_type(float))
+    return train.astype(dtype, copy=False), held_out.astype(dtype, copy=False)
 
 
 def numbers(
@@ -87,8 +89,8 @@ def numbers(
     known = DEFAULTS.get(str(data or "digits"), {})
     hidden = known.get("hidden", max(1, images.shape[1] // 2))
     hidden = min(hidden, _MOST_HIDDEN[quick])
-    reach = min(hidden, images.shape[1])
     eigenvalue = jnp.asarray(spectrum.eigenvalues)
+    reach = min(hidden, _rank(np.asarray(eigenvalue)))
     noise = float(eigenvalue[reach // 3])
     problem = Problem(
         eigenvalue,
@@ -96,7 +98,7 @@ def numbers(
         decay=jnp.asarray([0, _DECAY * noise, 0]),
         learning_rate=known.get("learning_rate", 0.5 / float(eigenvalue[0])),
     )
-    found = _compared(problem, root_moments, noise, hidden, quick)
+    found = _compared(problem, root_moments, noise, hidden, reach, quick)
     return {
         "data": str(data or "digits"),
         "num_samples": len(images),
@@ -113,23 +115,35 @@ def numbers(
     }
 
 
+def _rank(eigenvalues: np.ndarray) -> int:
+    """How many directions the data have; beyond are rounding, and nothing to learn."""
+    least = eigenvalues[0] * eigenvalues.size * np.finfo(eigenvalues.dtype).eps
+    rank = int((eigenvalues > least).sum())
+    if not rank or not np.isfinite(eigenvalues[0]):
+        raise checks.mistake(
+            "data must have a second moment that is neither 0 nor infinite",
+            f"largest eigenvalue {eigenvalues[0]:.3g}",
+            "Rescale the data.",
+        )
+    return rank
+
+
 def _root_moments(x: np.ndarray) -> jax.Array:
     """R with R^T R the second moments of rows x: errors found through it do not cancel."""
     return jnp.asarray(np.linalg.qr(x / np.sqrt(x.dtype.type(len(x))), mode="r"))
 
 
 def _compared(
-    problem: Problem, root_moments: jax.Array, noise: float, hidden: int, quick: bool
+    problem: Problem, root_moments: jax.Array, noise: float, hidden: int, reach: int, quick: bool
 ) -> dict[str, Any]:
     """Errors (S, 3) and mappings at the best epochs (3, K), by theory and in training."""
     moment = jnp.square(root_moments).sum(0)
-    reach = min(hidden, len(moment))
     early = np.unique(np.geomspace(1, 2**24, 2_000).round())
     last = _last(early, _errors(_flow(early, problem, reach), moment, noise), _MOST_EPOCHS[quick])
     epoch = np.unique(np.geomspace(1, last, 150 if quick else 400).round()).astype(int)
     flow = _flow(epoch, problem, reach)
     predicted = _errors(flow, moment, noise)
-    diagonal = np.full(reach, _START, problem.eigenvalue.dtype)
+    diagonal = np.full(min(hidden, len(moment)), _START, problem.eigenvalue.dtype)
     start = initial.aligned(_SEED, diagonal, diagonal, hidden, len(moment))
     measured, curves = _train(start, problem, epoch, _observer(root_moments, noise))
     ideal = moment / (moment + noise)

@@ -14,6 +14,14 @@ def numbers():
     return figure5.numbers(quick=True)
 
 
+@pytest.mark.both
+def test_it_is_computed_in_the_precision_of_the_process(dtype, monkeypatch):
+    seen = []
+    monkeypatch.setattr(figure5, "_of_data", lambda settings, eigenvalues, _: seen.append(settings))
+    figure5.numbers(quick=True)
+    assert [settings.float64 for settings in seen] == [dtype == np.float64]
+
+
 def converged_within_a_per_cent(found, least):
     done, apart = found["converged"], found["relative_difference_where_converged"]
     assert (done.sum(axis=1) >= least).all()

@@ -123,7 +123,9 @@ def test_the_caption_claims_only_what_was_found(numbers):
 def test_where_nothing_is_learned_it_is_still_drawn_and_said(short):
     found = figure6.numbers(quick=True)
     assert np.isnan(found["half_time"]).all()
-    assert "no direction but the first" in figure6.caption(found)
+    assert "In this run no direction has been learned by all three" in figure6.caption(found)
+    first = found | {"learned_by_all": np.array([1])}
+    assert "no direction but the first has been learned" in figure6.caption(first)
     with plot.settings():
         assert collisions(figure6.draw(found)) == []
 

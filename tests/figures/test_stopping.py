@@ -36,6 +36,17 @@ def test_stopping_chooses_the_directions_above_the_noise(numbers):
     assert (mapping[eigenvalue < 0.6 * noise] < 0.05).all()
 
 
+def test_data_may_have_fewer_directions_than_there_are_hidden_units():
+    found = stopping.numbers(quick=True, num_samples=5)
+    assert len(found["eigenvalue"]) == found["measured_mapping"].shape[1] == 5
+    assert (found["eigenvalue"] > 0).all()
+    for name in ("predicted", "measured", "ideal_mapping"):
+        assert np.isfinite(found[name]).all()
+    with plot.settings():
+        assert collisions(stopping.draw(found)) == []
+    assert "nan" not in stopping.caption(found)
+
+
 def test_the_error_is_that_of_noisy_images(rng):
     x = data.load("digits")
     held_out = data.load("digits", split="held_out")
