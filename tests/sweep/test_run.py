@@ -119,7 +119,6 @@ def test_what_is_observed_of_pairs_is_what_its_function_gives(dtype, eps):
     np.testing.assert_allclose(got.distance, np.abs(w1 * w2 - flow), atol=40 * eps)
 
 
-@pytest.mark.both
 def test_first_passages_come_near_those_of_the_theory(dtype):
     axes = {"eigenvalue": [0.5, 1.0, 2.0], "learning_rate": 0.002, "init_w1": 0.1, "init_w2": 0.1}
     sweep = Sweep(axes, 6_000, save_every=5, observe=["first_passage"], dtype=name_of(dtype))
