@@ -13,7 +13,8 @@ from lindae_jax import data as data_sets
 from lindae_jax.figures import sources
 from lindae_jax.losses import matrix_loss
 from lindae_jax.problem import Problem, Weights
-from lindae_jax.reproduce import DEFAULTS, NETWORKS, Settings, prepare
+from lindae_jax.reproduce import NETWORKS, Settings, prepare
+from lindae_jax.reproduce.settings import usual
 from lindae_jax.reproduce.training import kept_epochs, predict, problem_of, start, stop_if_diverged
 from lindae_jax.simulate import simulate_matrices
 from lindae_jax.simulate.directions import balanced_pair, mapping, singular_values
@@ -47,8 +48,7 @@ def check(*, data: Any = None, root: Any = None, num_samples: Any = None, **othe
         got = repr(others["start_of_theory"])
         raise checks.mistake("start_of_theory must be 'each' or 'mean'", got, "Name one of them.")
     for name in sources.names(DATA, data, others.get("quick", False)):
-        usual = DEFAULTS["any"] | DEFAULTS.get(str(name), {})
-        data_sets.load(name, root, num_samples=num_samples, split=usual["split"])
+        data_sets.load(name, root, num_samples=num_samples, split=usual(str(name))["split"])
 
 
 def numbers(
@@ -90,7 +90,7 @@ def numbers(
     found = []
     for name in sources.names(DATA, data, quick):
         settings, eigenvalues, _ = prepare(
-            *(name,),
+            name,
             root=root,
             num_samples=num_samples,
             num_steps=num_steps,

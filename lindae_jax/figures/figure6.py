@@ -11,7 +11,7 @@ from lindae_jax import checks, initial, plot
 from lindae_jax.data import load
 from lindae_jax.figures import nonlinear, sources
 from lindae_jax.reproduce import NETWORKS
-from lindae_jax.reproduce.settings import DEFAULTS, _from_spectrum, _number, _seed
+from lindae_jax.reproduce.settings import DEFAULTS, _from_spectrum, _number, _seed, usual
 from lindae_jax.simulate import simulate_networks
 from lindae_jax.spectrum import Spectrum
 
@@ -154,9 +154,9 @@ def _load(
 ) -> tuple[str, jax.Array]:
     """Name and rows of the data."""
     name = str(*sources.names(DATA, data, quick))
-    usual = DEFAULTS["any"] | DEFAULTS.get(name, {})
-    wanted = usual.get("num_samples") if num_samples is None else num_samples
-    x = load(name, root, num_samples=wanted, split=usual["split"])
+    known = usual(name)
+    wanted = known.get("num_samples") if num_samples is None else num_samples
+    x = load(name, root, num_samples=wanted, split=known["split"])
     if quick and num_samples is None:
         x = x[:_QUICK_SAMPLES]
     return name, jnp.asarray(x, jnp.result_type(float))

@@ -116,9 +116,8 @@ def numbers(
 
 
 def _rank(eigenvalues: np.ndarray) -> int:
-    """How many directions the data have; beyond are rounding, and nothing to learn."""
-    least = eigenvalues[0] * eigenvalues.size * np.finfo(eigenvalues.dtype).eps
-    rank = int((eigenvalues > least).sum())
+    """How many directions the data have; a `Spectrum` of data is exactly 0 beyond."""
+    rank = int((eigenvalues > 0).sum())
     if not rank or not np.isfinite(eigenvalues[0]):
         raise checks.mistake(
             "data must have a second moment that is neither 0 nor infinite",

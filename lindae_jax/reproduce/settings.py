@@ -156,13 +156,18 @@ def prepare(
         given["directions"] = _directions(directions)
     dtype = checks.requested_dtype(np.float64 if float64 else np.float32)
     given |= {"data": str(data), "root": None if root is None else str(root)}
-    chosen = DEFAULTS["any"] | DEFAULTS.get(given["data"], {}) | given
+    chosen = usual(given["data"]) | given
     x = load(data, root, num_samples=chosen.get("num_samples"), split=chosen["split"])
     chosen |= {"num_samples": len(x), "num_inputs": x.shape[1]}
     eigenvalues = np.asarray(Spectrum.from_data(_narrowed(x, dtype)).eigenvalues)
     settings = Settings(**(_from_spectrum(eigenvalues, chosen.get("hidden")) | chosen))
     settings = _within_reach(settings, asked=directions is not None)
     return settings, eigenvalues, time.perf_counter() - begin
+
+
+def usual(data: str) -> dict[str, Any]:
+    """What is taken for these data where nothing is said."""
+    return DEFAULTS["any"] | DEFAULTS.get(data, {})
 
 
 def _narrowed(x: np.ndarray, dtype: np.dtype) -> np.ndarray:

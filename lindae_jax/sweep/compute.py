@@ -14,7 +14,7 @@ from lindae_jax.problem import Problem, Weights
 from lindae_jax.simulate import Trajectory, simulate_matrices, simulate_pairs
 from lindae_jax.simulate.directions import balanced_pair, mapping
 from lindae_jax.simulate.passage import first_passage
-from lindae_jax.sweep import members, observe, observe_pairs
+from lindae_jax.sweep import devices, members, observe, observe_pairs
 from lindae_jax.sweep.grid import Box
 from lindae_jax.sweep.spec import Sweep
 from lindae_jax.theory import solution, times
@@ -202,8 +202,7 @@ def _flow(
     shape = (len(t), *arrays[0].shape)
     unit = _unit(math.prod(shape), problem)
     if math.prod(shape) < FEW:
-        # Several devices would not be asked to take parts of so few, but all of them.
-        arrays = jax.device_put(arrays, min(problem.learning_rate.devices(), key=lambda d: d.id))
+        arrays = devices.on_one(arrays, problem)
     t = t[:, None]
     if _decaying(sweep):
         points = jnp.broadcast_arrays(t, *(x.ravel() for x in arrays))

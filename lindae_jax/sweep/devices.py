@@ -52,6 +52,11 @@ def placement(devices: int | None) -> Callable[[Problem], Problem]:
     return place
 
 
+def on_one(arrays: Any, problem: Problem) -> Any:
+    """Few arrays on one of a problem's devices, for all of them would compute the whole."""
+    return jax.device_put(arrays, min(problem.learning_rate.devices(), key=lambda d: d.id))
+
+
 def members_that_fit(sweep: Sweep, rows: int, devices: int | None) -> int:
     """How many members one call may have, by the memory of the devices."""
     local = jax.local_devices()[:devices]

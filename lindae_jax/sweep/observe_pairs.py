@@ -15,6 +15,7 @@ from lindae_jax.batches.devices import FEW
 from lindae_jax.curvature import sharpness
 from lindae_jax.losses import pair_loss
 from lindae_jax.problem import Problem
+from lindae_jax.sweep import devices
 from lindae_jax.sweep.observe import gradient, status_of
 
 # So many numbers are computed at a time on a CPU device, never more or fewer.
@@ -60,9 +61,7 @@ def _rounded(
     few = math.prod(lengths) < _BLOCK
     fields = [problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate]
     if math.prod(lengths) < FEW:
-        # Several devices would not be asked to take parts of so few, but all of them.
-        first = min(problem.learning_rate.devices(), key=lambda device: device.id)
-        w1, w2, *fields = jax.device_put((w1, w2, *fields), first)
+        w1, w2, *fields = devices.on_one((w1, w2, *fields), problem)
     *fields, rate = (jnp.broadcast_to(x, lengths) for x in fields)
     # By the members, not the rows, for members are what is spread over the devices already.
     cut = layout.lay_out((*fields, rate), _BLOCK, _BLOCK)

@@ -125,10 +125,7 @@ def num_swallowed(sweep: Sweep) -> int:
         assert sweep.directions is not None
         eigenvalues = np.asarray(sweep.spectrum.eigenvalues, np.float64)
         chosen = eigenvalues[np.array(sweep.directions) - 1]
-        # Of data of lower rank the other eigenvalues are rounding, and nothing is learned.
-        kind = np.asarray(sweep.spectrum.eigenvalues).dtype
-        least = eigenvalues[0] * eigenvalues.size * np.finfo(kind).eps
-        step = rate * chosen[chosen > least].min(initial=np.inf)
+        step = rate * chosen[chosen > 0].min(initial=np.inf)
     low = (step > 0) & (step < _RESOLVED * np.finfo(sweep.dtype).eps)
     return int(low.sum()) * (sweep.num_members // low.size)
 

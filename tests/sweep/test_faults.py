@@ -313,7 +313,7 @@ def test_deleted_rows_of_an_extended_chunk(copy, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("damage", [Path.unlink, truncate, flip])
 @pytest.mark.parametrize("name", ["step/c/0", "end/c/0", "eigenvalue/c/0", "init_w1/c"])
-def test_damaged_coordinate(copy, whole, tmp_path, damage, name):
+def test_damaged_coordinate(copy, whole, damage, name):
     # Lost with a chunk: what is computed anew must be computed at the right steps.
     (copy / "status" / "c" / "0" / "5" / "0").unlink()
     damage(copy / name)

@@ -166,7 +166,7 @@ def test_a_network_is_swallowed_if_a_direction_that_is_looked_at_is(directions):
 
 
 def test_directions_that_data_do_not_have_are_not_swallowed():
-    # Of rank 3 in 6 dimensions: the other eigenvalues are rounding, of either sign.
+    # Of rank 3 in 6 dimensions: the other eigenvalues are exactly 0.
     x = np.random.default_rng(0).normal(size=(3, 6)).astype(np.float32)
     spectrum = Spectrum.from_data(x)
     axes = {"hidden": 6, "learning_rate": [0.1, 1e-9]}

@@ -54,7 +54,7 @@ def digits_like(rng, num=200, size=12):
 
 
 NETWORKS = {
-    "hidden": [3, 4, 2],
+    "hidden": [3, 8, 2],  # of two groups
     "noise": [0.0, 0.1],
     "decay": [0.0, 0.05],
     "seed": [0, 1],
