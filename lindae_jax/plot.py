@@ -196,6 +196,7 @@ def dynamics(
     style: Style,
     *,
     spacing: float = 0.08,
+    width: float = 1.3,
 ) -> None:
     """Lines of the predicted curves, crosses on the measured ones.
 
@@ -211,10 +212,12 @@ def dynamics(
         Shared by all the curves.
     spacing : float
         Of the crosses, as a part of the axes.
+    width : float
+        Of the lines.
     """
     (low, high), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     for line, points in zip(predicted.T, measured.T, strict=True):
-        ax.plot(steps, line, color=style.colour, linestyle=style.dashes, linewidth=1.3)
+        ax.plot(steps, line, color=style.colour, linestyle=style.dashes, linewidth=width)
         place = (steps - low) / (high - low), (points - bottom) / (top - bottom)
         drawn = spaced(*place, column=spacing, height=spacing)
         ax.plot(steps[drawn], points[drawn], color=style.colour, **_CROSS)
@@ -571,6 +574,8 @@ def descents(ax: "Axes", x: np.ndarray, y: np.ndarray, style: Style, width: floa
     """
     look: dict[str, Any] = {"color": style.colour, "zorder": 3}
     ax.plot(x, y, linestyle=style.dashes, linewidth=width, **look)
+    # Above all lines: a start may lie on one.
+    look["zorder"] = 5
     ax.plot(x[0], y[0], linestyle="none", marker="o", markersize=3.5, **look)
 
 

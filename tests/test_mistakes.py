@@ -201,7 +201,7 @@ NO_NUMBERS = [
     ("1.0", "str"),
     (None, "NoneType"),
 ]
-STATIC = "Pass a Python int >= {}."
+STATIC = "Pass an integer >= {}."
 FITTING = "Add axes of length 1 where they differ."
 NAME_ONE = "Name one of them."
 BUILD = "Build one with Problem(eigenvalue, noise, decay, learning_rate)."

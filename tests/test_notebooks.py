@@ -6,6 +6,8 @@ import nbclient
 import nbformat
 import pytest
 
+from lindae_jax import figures
+
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 
 # The client of Jupyter's kernels and the kernel itself warn of their own affairs.
@@ -25,3 +27,8 @@ def test_it_runs_and_holds_no_outputs(path, tmp_path):
     assert not [output for output in written if output.output_type == "error"]
     # What goes to standard error are warnings, of which a reader would wonder.
     assert not [output.text for output in written if output.get("name") == "stderr"]
+    if path.stem == "02_the_paper":
+        shown = [
+            output for output in written if {"image/png", "image/gif"} & {*output.get("data", {})}
+        ]
+        assert len(shown) == len(figures.FIGURES)

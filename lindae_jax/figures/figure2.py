@@ -22,6 +22,8 @@ _START, _LEARNING_RATE = 0.01, 0.005
 _BEYOND_HALF_TIME = 1.5
 # Strengths whose crosses are drawn, for all of them would hide the lines.
 _CROSSED = 0, 4, 10
+# Of ten lines that end within a tenth of the axes.
+_WIDTH = 0.7
 _AE = plot.BLUE._replace(dashes="dashed")
 _STYLES = plot.GREEN._replace(dashes="solid"), plot.ORANGE._replace(dashes="solid")
 
@@ -100,7 +102,8 @@ def draw(numbers: dict[str, Any]) -> Any:
                 measured = numbers["simulated"][at]
                 if strength not in _CROSSED:
                     measured = np.full_like(measured, np.nan)
-                plot.dynamics(ax, epoch, numbers["theory"][at], measured, style, spacing=0.16)
+                curves = numbers["theory"][at], measured
+                plot.dynamics(ax, epoch, *curves, style, spacing=0.16, width=_WIDTH)
     axes[0, 0].set_ylabel("mapping, noise")
     axes[1, 0].set_ylabel("mapping, decay")
     entries = {"AE": _AE, "DAE": _STYLES[0], "WDAE": _STYLES[1]}

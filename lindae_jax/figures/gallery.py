@@ -105,9 +105,15 @@ def _section(shown: Shown) -> str:
 <summary>Caption</summary>
 <p>{html.escape(shown.page["caption"])}</p>
 </details>
-<p class="files"><a href="{name}.svg">SVG</a> <a href="{name}.json">JSON</a></p>
+<p class="files">{_links(name, shown.moves)}</p>
 </section>
 """
+
+
+def _links(name: str, moves: bool) -> str:
+    """To all files; the GIF is there for those to whom it is not shown as well."""
+    kinds = ("PNG", "SVG", *["GIF"] * moves, "JSON")
+    return " ".join(f'<a href="{name}.{kind.lower()}">{kind}</a>' for kind in kinds)
 
 
 def _picture(name: str, title: str, moves: bool) -> str:

@@ -27,6 +27,13 @@ _SADDLE: dict[str, Any] = {
     "markeredgewidth": 0.6,
     "zorder": 4,
 }
+_POINT: dict[str, Any] = {
+    "linestyle": "none",
+    "marker": "D",
+    "markersize": 7,
+    "markeredgecolor": "white",
+    "zorder": 6,
+}
 
 
 def numbers(eigenvalue: float, noise: ArrayLike, decay: ArrayLike, num: int) -> dict[str, Any]:
@@ -88,7 +95,9 @@ def draw(ax: Any, surface: dict[str, Any], index: int) -> None:
     plot.relief(ax, weight, weight, above, _LEVELS)
     w1, w2 = surface["minimum_w1"][index], surface["minimum_w2"][index]
     alone = np.isfinite(w1).sum() == 2
-    ax.plot(w1, w2, color=MINIMUM.colour, linewidth=2.2, marker="o" if alone else "", zorder=3.5)
+    # Two lone points would vanish under what ends there, a valley would hide what crosses it.
+    look: dict[str, Any] = _POINT if alone else {"linewidth": 2.2, "zorder": 3.5}
+    ax.plot(w1, w2, color=MINIMUM.colour, **look)
     ax.plot(0, 0, **_SADDLE)
     ax.set(xlim=(-_EDGE, _EDGE), ylim=(-_EDGE, _EDGE), aspect="equal", xticks=[-2, 0, 2])
     ax.set(yticks=[-2, 0, 2], xlabel="w1")

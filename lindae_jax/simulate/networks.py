@@ -313,14 +313,17 @@ def _check_needs(optimizer: Any) -> None:
     try:
         with jax.numpy_dtype_promotion("standard"):
             jax.eval_shape(lambda w: optimizer.update(w, optimizer.init(w), w), weights)
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         # What else may go wrong is not known to be the optimiser's fault.
-        if "required keyword-only argument" not in str(error):
+        if isinstance(error, AttributeError):
+            got = f"one that asks weights for more: {error}"
+        elif "required keyword-only argument" in str(error):
+            got = f"one that also needs {str(error).split(':')[-1].strip()}"
+        else:
             return
-        needed = str(error).split(":")[-1].strip()
         raise checks.mistake(
             "optimizer must make its steps of the gradient and the weights alone",
-            f"one that also needs {needed}",
+            got,
             "Pass for instance optax.adam(0.001).",
         ) from None
 

@@ -486,11 +486,18 @@ def test_without_optax_the_extra_is_named(monkeypatch):
             simulate_networks(0, W1, W2, X, num_epochs=1, optimizer=optimizer)
 
 
-@pytest.mark.parametrize("name", ["lbfgs", "polyak_sgd"])
-def test_an_optimizer_that_needs_the_loss_is_refused(name):
-    optimizer = {"lbfgs": optax.lbfgs, "polyak_sgd": optax.polyak_sgd}[name]()
-    message = "optimizer must make its steps of the gradient and the weights alone; got .*'value'"
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    ("optimizer", "asks"),
+    [
+        (optax.lbfgs(), "'value'"),
+        (optax.polyak_sgd(), "'value'"),
+        (optax.lookahead(optax.sgd(0.1), 5, 0.5), "'fast'"),
+    ],
+    ids=["lbfgs", "polyak_sgd", "lookahead"],
+)
+def test_an_optimizer_that_needs_more_than_the_gradient_is_refused(optimizer, asks):
+    must = "optimizer must make its steps of the gradient and the weights alone; got one that .*"
+    with pytest.raises(ValueError, match=must + asks):
         simulate_networks(0, W1, W2, X, num_epochs=1, optimizer=optimizer)
 
 

@@ -773,7 +773,7 @@ def running():
         return Row("", {key: x, **more}, key, what, got, remedy)
 
     for x in (0, -1, 1.5, True, "3", [3], NAN):
-        must, remedy = "must be an integer >= 1", "Pass a Python int >= 1."
+        must, remedy = "must be an integer >= 1", "Pass an integer >= 1."
         yield row("chunk_size", x, must, repr(x), remedy, store="new")
         yield row("devices", x, must, repr(x), remedy, store="new")
         yield row("chunk_size", x, must, repr(x), remedy)
