@@ -84,6 +84,15 @@ def is_tracing() -> bool:
     return is_traced(jnp.zeros(()))
 
 
+def at_top_level() -> contextlib.AbstractContextManager[None]:
+    """A context in which concrete values are computed now, whatever the caller is tracing.
+
+    If nothing, it does nothing: where the constants of a function are computed while it is
+    being traced, each of them is a program by itself.
+    """
+    return jax.ensure_compile_time_eval() if is_tracing() else contextlib.nullcontext()
+
+
 def result_dtype(named: dict[str, Any]) -> np.dtype:
     """The one floating dtype of a call.
 
@@ -281,7 +290,7 @@ def broadcast(named: dict[str, Any]) -> tuple[int, ...]:
 
 def count(name: str, value: Any, minimum: int = 0) -> int:
     """A static Python int >= minimum (NumPy integers are taken too)."""
-    remedy = f"Pass a Python int >= {minimum}."
+    remedy = f"Pass an integer >= {minimum}."
     if isinstance(value, bool) or is_traced(value):
         raise mistake(f"{name} must be an integer >= {minimum}", brief(value), remedy)
     try:

@@ -22,8 +22,8 @@ class Layout(NamedTuple):
     """None: the one device that the arrays are on."""
     block: int | None
     """Elements computed at a time; None for all."""
-    processor: bool = False
-    """Whether it is one that runs it."""
+    platform: str | None = None
+    """Of the devices, where it is known: "cpu", "gpu" or another."""
 
     def place(self, tree: Any) -> Any:
         """The arrays where they are needed."""
@@ -65,10 +65,25 @@ class Layout(NamedTuple):
         For functions of some hundred operations, none of them a loop.
         """
         found = None
-        if self.processor:
+        if self.platform == "cpu":
             # Nothing is cut for itself where others may have cut it already.
             found = in_passes(function, arrays, outputs, whole=self.block is None)
         return self.elementwise(function, arrays, outputs) if found is None else found
+
+    def by_platform(
+        self,
+        *operands: Any,
+        cpu: Callable[..., Any],
+        gpu: Callable[..., Any],
+        default: Callable[..., Any],
+    ) -> Any:
+        """A function of the operands in the form for the platform that runs it.
+
+        Where that is known the others are not even traced.
+        """
+        if self.platform is not None:
+            return {"cpu": cpu, "gpu": gpu}.get(self.platform, default)(*operands)
+        return jax.lax.platform_dependent(*operands, cpu=cpu, cuda=gpu, rocm=gpu, default=default)
 
 
 WHOLE = Layout(None, None)
@@ -99,9 +114,10 @@ def lay_out(
         return WHOLE
     spread = None if checks.is_tracing() else devices.spread(arrays, inner=inner)
     on = devices.of(arrays)
-    if not _all_cpus(on) or (spread is None and len(on) > 1):
-        return Layout(spread, None, _all_cpus(on))
-    return Layout(spread, one_core if spread or devices.one_core() else all_cores, True)
+    platform = _platform(on)
+    if platform != "cpu" or (spread is None and len(on) > 1):
+        return Layout(spread, None, platform)
+    return Layout(spread, one_core if spread or devices.one_core() else all_cores, platform)
 
 
 def one_cpu_device() -> bool:
@@ -109,8 +125,12 @@ def one_cpu_device() -> bool:
     return jax.device_count() == 1 and jax.default_backend() == "cpu"
 
 
-def _all_cpus(on: Any) -> bool:
-    return all(device.platform == "cpu" for device in on)
+def _platform(on: Any) -> str | None:
+    """Of devices of one kind."""
+    platforms = {device.platform for device in on}
+    # Some JAX call a GPU by its maker.
+    names = {"gpu" if name in ("cuda", "rocm") else name for name in platforms}
+    return names.pop() if len(names) == 1 else None
 
 
 def compiled(
@@ -120,7 +140,7 @@ def compiled(
 
     Not for traced arrays: the options would be those of another program.
     """
-    if _all_cpus(devices.of(arrays)):
+    if _platform(devices.of(arrays)) == "cpu":
         return _compiled_wide(function, tuple(static))
     return _compiled(function, tuple(static))
 

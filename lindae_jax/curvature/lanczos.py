@@ -6,6 +6,7 @@ from types import ModuleType
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from lindae_jax import checks
@@ -112,7 +113,10 @@ def leading_eigenvalues(
         )
     checks.key(key)
     _matfree()
-    return _leading(w1, w2, problem, key, batch, num, num_iterations)
+    # Under the caller's jit a key that is known need not be drawn from in the program.
+    with checks.at_top_level():
+        start = _start(key, w1.shape[-2:], w1.dtype)
+    return _leading(w1, w2, problem, start, batch, num, num_iterations)
 
 
 def _matfree() -> ModuleType:
@@ -136,18 +140,23 @@ def _matrix_hvp(
     return jax.jvp(gradient, (Weights(w1, w2),), (Weights(v1, v2),))[1]
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _start(key: jax.Array, shape: tuple[int, int], dtype: np.dtype) -> Weights:
+    """A normal vector for networks whose encoders have that shape."""
+    noise = jax.random.normal(key, (2, shape[0] * shape[1]), dtype)
+    return Weights(noise[0].reshape(shape), noise[1].reshape(shape[::-1]))
+
+
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))
 def _leading(
     w1: jax.Array,
     w2: jax.Array,
     problem: Problem,
-    key: jax.Array,
+    start: Weights,
     batch: tuple[int, ...],
     num: int,
     num_iterations: int,
 ) -> jax.Array:
-    noise = jax.random.normal(key, (2, w1.shape[-2] * w1.shape[-1]), w1.dtype)
-    start = Weights(noise[0].reshape(w1.shape[-2:]), noise[1].reshape(w2.shape[-2:]))
     # Lanczos' method as Arnoldi's: matfree's `tridiag_sym` does the same, but
     # hands on only a mean of what tells where the Krylov space ends.
     decompose = _matfree().hessenberg(num_iterations, reortho="full", custom_vjp=False)
@@ -184,8 +193,12 @@ def _ritz(diagonal: jax.Array, off_diagonal: jax.Array) -> tuple[jax.Array, jax.
     found = jnp.cumprod(found.astype(jnp.int32)) == 1
     diagonal = jnp.where(found, diagonal, -2 * size - 1)
     off_diagonal = jnp.where(found[1:], off_diagonal, 0)
-    matrix = jnp.diag(diagonal) + jnp.diag(off_diagonal, 1) + jnp.diag(off_diagonal, -1)
-    return found, jnp.linalg.eigh(matrix)[1].T[::-1]
+    # The lower triangle is enough. Its masks are constants, for compilers take seconds over
+    # the small loops that would make them.
+    beside = jnp.append(off_diagonal, diagonal.dtype.type(0))
+    matrix = jnp.where(np.eye(len(diagonal), dtype=bool), diagonal, 0)
+    matrix = jnp.where(np.eye(len(diagonal), k=-1, dtype=bool), beside, matrix)
+    return found, jnp.linalg.eigh(matrix, symmetrize_input=False)[1].T[::-1]
 
 
 def _combine(basis: Weights, coefficients: jax.Array) -> Weights:

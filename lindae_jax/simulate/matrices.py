@@ -101,8 +101,7 @@ def simulate_matrices(
     cut = layout.lay_out([w1, *products.per_matrix(problem)], _BLOCK, _BLOCK, inner=2)
     if any(map(checks.is_traced, jax.tree.leaves((w1, w2, problem)))):
         return _simulate(w1, w2, problem, steps, observe, cut)
-    # At the top level, though the caller may be tracing something else.
-    with jax.ensure_compile_time_eval():
+    with checks.at_top_level():
         placed = cut.place((w1, w2))
         simulate = layout.compiled(_core, _STATIC, placed)
         return simulate(*placed, problem, steps, observe, cut)
@@ -138,7 +137,7 @@ def _advance(problem: Problem, cut: layout.Layout, state: _State, num_steps: jax
     """Take a traced number of steps, on all devices."""
 
     def part(num_steps: jax.Array, *arrays: jax.Array) -> list[jax.Array]:
-        compute = functools.partial(_take_steps, num_steps)
+        compute = functools.partial(_take_steps, cut, num_steps)
         return products.in_groups(compute, arrays, cut.block)
 
     inputs = (num_steps, *state, *products.per_matrix(problem))
@@ -146,6 +145,7 @@ def _advance(problem: Problem, cut: layout.Layout, state: _State, num_steps: jax
 
 
 def _take_steps(
+    cut: layout.Layout,
     num_steps: jax.Array,
     a: jax.Array,
     b: jax.Array,
@@ -172,10 +172,12 @@ def _take_steps(
         state = jax.lax.fori_loop(0, num_steps // trip, whole, state)
         return jax.lax.fori_loop(0, num_steps % trip, step, state)
 
-    return jax.lax.platform_dependent(
+    accelerated = functools.partial(loop, trip=_TRIP_ACCELERATOR)
+    return cut.by_platform(
         *(_State(a, b), num_steps),
         cpu=functools.partial(loop, trip=_TRIP_CPU),
-        default=functools.partial(loop, trip=_TRIP_ACCELERATOR),
+        gpu=accelerated,
+        default=accelerated,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from lindae_jax.batches import registers
+from lindae_jax.batches import layout, registers
 from lindae_jax.problem import Problem
 
 # Steps per pass over the weights. On a CPU more of them keep fewer pairs in
@@ -76,7 +76,9 @@ def step(state: State, problem: Coefficients, multiply_add: MultiplyAdd = _multi
     return State(moved, (change[0] - (moved[0] - w1), change[1] - (moved[1] - w2)))
 
 
-def advance(state: State, problem: Coefficients, num_steps: jax.Array) -> State:
+def advance(
+    state: State, problem: Coefficients, num_steps: jax.Array, *, cut: layout.Layout
+) -> State:
     """Take a traced number of steps.
 
     Parameters
@@ -87,14 +89,14 @@ def advance(state: State, problem: Coefficients, num_steps: jax.Array) -> State:
         Arrays that broadcast to it.
     num_steps : jax.Array
         int32 (), >= 0.
+    cut : Layout
+        Tells the platform, if it is known.
     """
     packed = functools.partial(_loop, packed=True)
-    on_gpu = functools.partial(packed, unroll=_UNROLL_ACCELERATOR)
-    return jax.lax.platform_dependent(
+    return cut.by_platform(
         *(state, problem, num_steps),
         cpu=functools.partial(packed, unroll=_UNROLL_CPU),
-        cuda=on_gpu,
-        rocm=on_gpu,
+        gpu=functools.partial(packed, unroll=_UNROLL_ACCELERATOR),
         default=functools.partial(_loop, unroll=_UNROLL_ACCELERATOR, packed=False),
     )
 

@@ -1,6 +1,5 @@
 """Gradient descent of scalar weight pairs, one pair per eigen-direction."""
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable, Sequence
@@ -117,8 +116,7 @@ def simulate_pairs(
     even = cut.even() if observe is None else cut
     arrays, problem = even.place((arrays, problem))
     in_registers = _fits_registers((arrays, problem), cut)
-    # At the top level, though the caller may be tracing something else.
-    with contextlib.nullcontext() if in_registers else jax.ensure_compile_time_eval():
+    with checks.at_top_level():
         form = _Form(even, bool(problem.decay.size and problem.decay.max() > 0), in_registers)
         simulate = layout.compiled(_core, _STATIC, jax.tree.leaves((arrays, problem)))
         found = simulate(arrays, problem, steps, observe, form)
@@ -188,7 +186,8 @@ def _advance(
         if form.in_registers:
             function = functools.partial(compute, pair_kernel.advance_in_registers)
             return registers.in_registers(function, inputs, num_outputs)
-        function = functools.partial(compute, pair_kernel.advance, inputs[0])
+        advance = functools.partial(pair_kernel.advance, cut=form.layout)
+        function = functools.partial(compute, advance, inputs[0])
         return form.layout.elementwise(function, inputs[1:], num_outputs)
 
     return tuple(form.layout.compute(part, (num_steps, *arrays, *fields), num_outputs))

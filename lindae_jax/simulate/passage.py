@@ -1,37 +1,38 @@
 """When a simulated curve first reaches a level."""
 
-import jax
-import jax.numpy as jnp
+import numpy as np
+from numpy.typing import ArrayLike
 
 
-@jax.jit
-def first_passage(step: jax.Array, rows: jax.Array, level: jax.Array) -> jax.Array:
+def first_passage(step: ArrayLike, rows: ArrayLike, level: ArrayLike) -> np.ndarray:
     """The step at which each curve first reaches its level, linear between saves.
+
+    On the host, where one pass over curves that are there is all it takes.
 
     Parameters
     ----------
-    step : array, (saves,)
+    step : array_like, (saves,)
         Ascending.
-    rows : array, (saves, ...)
+    rows : array_like, (saves, ...)
         A value per save. NaN counts as 0, infinity as the largest finite number.
-    level : array, (...)
+    level : array_like, (...)
 
     Returns
     -------
-    jax.Array, (...)
+    array, (...)
         In the units of `step` and the dtype of `rows`: that of the first save where the
         level is reached there already, infinite where it never is or is NaN.
     """
     # The mapping of a network that is about to diverge may be infinite already.
-    rows = jnp.nan_to_num(rows)
-    step = step.astype(rows.dtype)
-    reached = rows >= level
-    after = reached.argmax(axis=0)[None]
-    before = jnp.maximum(after - 1, 0)
-    low, high = (jnp.take_along_axis(rows, i, axis=0)[0] for i in (before, after))
-    start, stop = step[before[0]], step[after[0]]
-    # Two divisions, for a product and a sum are one operation in some programs, not in others.
-    slope = (high - low) / jnp.where(stop > start, stop - start, 1)
-    rises = slope > 0
-    since = jnp.where(rises, (level - low) / jnp.where(rises, slope, 1), 0)
-    return jnp.where(reached.any(axis=0), start + since, jnp.inf)
+    curves = np.nan_to_num(np.asarray(rows))
+    step, one = np.asarray(step).astype(curves.dtype), curves.dtype.type(1)
+    reached = curves >= np.asarray(level)
+    after = reached.argmax(axis=0)
+    before = np.maximum(after - 1, 0)
+    low, high = (np.take_along_axis(curves, i[None], axis=0)[0] for i in (before, after))
+    start, stop = step[before], step[after]
+    with np.errstate(over="ignore", invalid="ignore"):
+        slope = (high - low) / np.where(stop > start, stop - start, one)
+        rises = slope > 0
+        since = np.where(rises, (np.asarray(level) - low) / np.where(rises, slope, one), 0 * one)
+    return np.where(reached.any(axis=0), start + since, one * np.inf)

@@ -151,8 +151,7 @@ def simulate_sampled(
     cut = layout.lay_out([w1, *_per_network(problem, *drawn[:2])], _BLOCK, _BLOCK, inner=2)
     if any(map(checks.is_traced, jax.tree.leaves((w1, w2, problem, drawn)))):
         return _simulate(w1, w2, problem, drawn, steps, observe, cut)
-    # At the top level, though the caller may be tracing something else.
-    with jax.ensure_compile_time_eval():
+    with checks.at_top_level():
         placed = cut.place((w1, w2))
         simulate = layout.compiled(_core, _STATIC, placed)
         return simulate(*placed, problem, drawn, steps, observe, cut)

@@ -1,5 +1,6 @@
 """Running the members of one box."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lindae_jax import theory
+from lindae_jax.batches.blocks import VECTORS
 from lindae_jax.batches.devices import FEW
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.simulate import Trajectory, simulate_matrices, simulate_pairs
@@ -29,11 +31,11 @@ class Stretch(NamedTuple):
     """The step from which it goes on, 0 at the start."""
 
 
-# Members of a call of the theory are a multiple of this: whole vectors of any width.
-_VECTORS = 64
-
 # So many points are always computed in blocks, and in whole ones.
 _BLOCKS = 2**13
+
+# So few members' times are found together: boxes of many shapes share one program.
+_TIMES = 2**9
 
 Place = Callable[[Problem], Problem]
 
@@ -88,18 +90,20 @@ def _pairs(
 ) -> dict[str, Any]:
     problem = place(members.problem(sweep, box, lengths))
     start = members.start_pairs(sweep, box, lengths)
-    begin = Weights(*map(jnp.asarray, reached)) if reached else start
+    begin = reached or start
     steps = tuple(int(row) - stretch.offset for row in stretch.rows)
     got = simulate_pairs(
-        jnp.broadcast_to(begin.w1, lengths),
+        np.broadcast_to(begin.w1, lengths),
         begin.w2,
         problem,
         num_steps=steps[-1],
         save_steps=steps,
     )
     results: dict[str, Any] = observe_pairs.of_pairs(sweep.observe, got.w1, got.w2, problem)
-    curve = begin.w1 * begin.w2, got.w1 * got.w2
-    return results | _compared(sweep, stretch, *curve, start, problem) | _final(sweep, got)
+    if _COMPARED & set(sweep.observe):
+        first, rows = _product(*begin), _product(got.w1, got.w2)
+        results |= _compared(sweep, stretch, first, rows, start, problem)
+    return results | _final(sweep, got)
 
 
 def _matrices(
@@ -118,10 +122,8 @@ def _matrices(
         begin = Weights(*map(jnp.asarray, (reached.w1[..., :hidden, :], reached.w2[..., :hidden])))
     steps = tuple(int(row) - stretch.offset for row in stretch.rows)
     assert sweep.directions is not None
-    w1, w2 = (jnp.broadcast_to(w, (*lengths, *w.shape[-2:])) for w in begin)
     got = simulate_matrices(
-        w1,
-        w2,
+        *_all_over(begin, lengths),
         problem,
         num_steps=steps[-1],
         save_steps=steps,
@@ -129,12 +131,10 @@ def _matrices(
     )
     results: dict[str, Any] = dict(got.observed)
     rows = results["mapping"] if "mapping" in sweep.observe else results.pop("mapping")
-    if {"distance", "first_passage"} & set(sweep.observe):
-        chosen = np.asarray(sweep.directions) - 1
-        first = mapping(begin.w1[..., :, chosen], begin.w2[..., chosen, :])
-        pair = balanced_pair(start.w1[..., :, chosen], start.w2[..., chosen, :])
-        each = _each_direction(problem, chosen)
-        results |= _compared(sweep, stretch, first, rows, pair, each)
+    if _COMPARED & set(sweep.observe):
+        first, pair = _along(sweep.directions, begin, start)
+        each = _each_direction(problem, np.asarray(sweep.directions) - 1)
+        results |= _compared(sweep, stretch, np.asarray(first), np.asarray(rows), pair, each)
     results |= _final(sweep, got)
     return {name: _all_units(sweep, name, x) for name, x in results.items()}
 
@@ -149,7 +149,7 @@ def _theory(
 ) -> dict[str, Any]:
     problem = place(members.problem(sweep, box, lengths))
     start = members.start_pairs(sweep, box, lengths)
-    t = jnp.asarray(stretch.rows.astype(sweep.dtype))
+    t = stretch.rows.astype(sweep.dtype)
     shape = (len(stretch.rows), *lengths)
     flow = _flow(("w1", "w2", "w"), sweep, t, start, problem)
     w1, w2, w = (np.broadcast_to(x, shape) for x in flow)
@@ -159,59 +159,96 @@ def _theory(
     if "mapping" in sweep.observe:
         results["mapping"] = w  # sharper than the product of rounded weights
     if "first_passage" in sweep.observe:
-        first, second, *fields = jnp.broadcast_arrays(*start, *_fields(problem))
-        pair, every = Weights(first, second), Problem(*fields)
-        goal = _goal(every)
-        arrays = (sweep.fraction * goal, *pair)
-        passage = times.passage(*arrays, every, decaying=_decaying(sweep), even=_even(sweep))
-        passage = jnp.where(pair.w1 * pair.w2 >= arrays[0], 0, passage)
-        passage = jnp.where(jnp.isnan(goal), jnp.nan, passage)
-        results["first_passage"] = jnp.broadcast_to(passage, lengths)
+        results["first_passage"] = _passage(sweep, lengths, start, problem)
     return results
+
+
+def _passage(
+    sweep: Sweep, lengths: tuple[int, ...], start: Weights, problem: Problem
+) -> np.ndarray:
+    """When the flow first reaches the fraction of w* that is asked for."""
+    level = _level(sweep, problem)
+    arrays = np.broadcast_arrays(level, *start, *_fields(problem))
+    unit = _TIMES if arrays[0].size <= _TIMES else VECTORS
+    placed = _placed([_padded_to(x.ravel(), unit) for x in arrays], problem)
+    target, w1, w2, *fields = placed
+    found = times.passage(
+        target, w1, w2, Problem(*fields), decaying=_decaying(sweep), even=_even(sweep)
+    )
+    passage = np.asarray(found)[: arrays[0].size].reshape(arrays[0].shape)
+    passage = np.where(_product(*start) >= level, passage.dtype.type(0), passage)
+    return np.broadcast_to(np.where(np.isnan(level), level, passage), lengths)
 
 
 # --- theory beside the run --------------------------------------------------------
 
+_COMPARED = {"distance", "first_passage"}
+
 
 def _compared(
-    sweep: Sweep, stretch: Stretch, first: Any, rows: Any, start: Weights, problem: Problem
+    sweep: Sweep,
+    stretch: Stretch,
+    first: np.ndarray,
+    rows: np.ndarray,
+    start: Weights,
+    problem: Problem,
 ) -> dict[str, Any]:
     """What compares mappings, the first one and those saved, with the theory's."""
     results: dict[str, Any] = {}
     if "distance" in sweep.observe:
-        t = jnp.asarray(stretch.rows.astype(sweep.dtype))
+        t = stretch.rows.astype(sweep.dtype)
         flow = _flow(("w",), sweep, t, start, problem)[0]
-        results["distance"] = np.abs(np.asarray(rows) - flow)
+        results["distance"] = np.abs(rows - flow)
     if "first_passage" in sweep.observe:
-        curve = jnp.concatenate([jnp.broadcast_to(first, rows.shape[1:])[None], rows])
-        steps = jnp.asarray(np.append(stretch.offset, stretch.rows), jnp.int32)
-        level = sweep.fraction * _goal(problem)
-        found = first_passage(steps, curve, level)
-        results["first_passage"] = jnp.where(jnp.isnan(level), jnp.nan, found)
+        curve = np.concatenate([np.broadcast_to(first, rows.shape[1:])[None], rows])
+        level = _level(sweep, problem)
+        found = first_passage(np.append(stretch.offset, stretch.rows), curve, level)
+        results["first_passage"] = np.where(np.isnan(level), level, found)
     return results
 
 
+def _product(w1: Any, w2: Any) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(w1) * np.asarray(w2)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _along(
+    directions: tuple[int, ...], begin: Weights, start: Weights
+) -> tuple[jax.Array, Weights]:
+    """The mappings that a stretch begins with, and the pairs that the run did."""
+    chosen = np.asarray(directions) - 1
+    (first, second), (w1, w2) = (
+        (w.w1[..., :, chosen], w.w2[..., chosen, :]) for w in (begin, start)
+    )
+    return mapping(first, second), balanced_pair(w1, w2)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _all_over(weights: Weights, lengths: tuple[int, ...]) -> Weights:
+    """Matrices (..., H, D) and (..., D, H), of every member of a box."""
+    return Weights(*(jnp.broadcast_to(w, (*lengths, *w.shape[-2:])) for w in weights))
+
+
 def _flow(
-    names: tuple[str, ...], sweep: Sweep, t: jax.Array, start: Weights, problem: Problem
+    names: tuple[str, ...], sweep: Sweep, t: np.ndarray, start: Weights, problem: Problem
 ) -> list[np.ndarray]:
     """Parts of the flow's state at times (rows,), each (rows, ...)."""
     # One program for all boxes, in whole vectors and block by block, whatever is alike
     # within a box: others differ in the last bits.
     even = sweep.model == "matrices" or _even(sweep)
-    arrays = jnp.broadcast_arrays(*start, *_fields(problem))
+    arrays = np.broadcast_arrays(*start, *_fields(problem))
     shape = (len(t), *arrays[0].shape)
     unit = _unit(math.prod(shape), problem)
-    if math.prod(shape) < FEW:
-        arrays = devices.on_one(arrays, problem)
-    t = t[:, None]
+    points = [t[:, None], *(x.ravel() for x in arrays)]
     if _decaying(sweep):
-        points = jnp.broadcast_arrays(t, *(x.ravel() for x in arrays))
         # Whole blocks: a shorter one would be compiled to other code.
-        t, *arrays = (_padded_to(x.ravel(), unit) for x in points)
+        points = [_padded_to(x.ravel(), unit) for x in np.broadcast_arrays(*points)]
     else:
-        arrays = [_padded_to(x.ravel(), _VECTORS, -(-unit // len(t))) for x in arrays]
-    w1, w2, *fields = arrays
-    found = solution.solve(names, t, w1, w2, Problem(*fields), decaying=_decaying(sweep), even=even)
+        points[1:] = (_padded_to(x, VECTORS, -(-unit // len(t))) for x in points[1:])
+    epoch, w1, w2, *fields = _placed(points, problem)
+    every = Problem(*fields)
+    found = solution.solve(names, epoch, w1, w2, every, decaying=_decaying(sweep), even=even)
     # On the host: devices would exchange what they have to give it the grid's shape.
     host = [np.asarray(x) for x in found]
     if not _decaying(sweep):
@@ -226,14 +263,26 @@ def _unit(number: int, problem: Problem) -> int:
     return _BLOCKS * math.lcm(jax.local_device_count(), len(problem.learning_rate.devices()))
 
 
-def _fields(problem: Problem) -> tuple[jax.Array, ...]:
-    return problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+def _fields(problem: Problem) -> list[np.ndarray]:
+    names = ("eigenvalue", "noise", "decay", "learning_rate")
+    return [np.asarray(getattr(problem, name)) for name in names]
 
 
-def _padded_to(x: jax.Array, unit: int, least: int = 0) -> jax.Array:
+def _padded_to(x: np.ndarray, unit: int, least: int = 0) -> np.ndarray:
     """A multiple of a unit long, and at least so long."""
     size = max(least, x.size)
-    return jnp.pad(x, (0, size - x.size + -size % unit), mode="edge")
+    return np.pad(x, (0, size - x.size + -size % unit), mode="edge")
+
+
+def _placed(arrays: Sequence[np.ndarray], problem: Problem) -> list[jax.Array]:
+    """Arrays of the host where a problem is, few of them on one of its devices."""
+    if math.prod(np.broadcast_shapes(*(x.shape for x in arrays))) < FEW:
+        return devices.on_one(arrays, problem)
+    placed, rate = list(map(jnp.asarray, arrays)), problem.learning_rate
+    # One that lies there takes the whole call there.
+    if rate.committed:
+        placed[-1] = jax.device_put(placed[-1], rate.sharding)
+    return placed
 
 
 def _decaying(sweep: Sweep) -> bool:
@@ -254,19 +303,20 @@ def _even(sweep: Sweep) -> bool:
     return together and bool((np.abs(w1) == np.abs(w2)).all())
 
 
-def _goal(problem: Problem) -> jax.Array:
-    """w*, NaN where nothing is to be reached."""
+def _level(sweep: Sweep, problem: Problem) -> np.ndarray:
+    """The fraction of w* to be reached, NaN where nothing is."""
     # In whole vectors, for XLA's division of a single number may round another way.
-    fields = np.broadcast_arrays(problem.eigenvalue, problem.noise, problem.decay)
-    eigenvalue, noise, decay = (_padded_to(jnp.asarray(x.ravel()), _VECTORS) for x in fields)
-    goal = np.asarray(theory.fixed_point(Problem(eigenvalue, noise, decay)))
-    goal = goal[: fields[0].size].reshape(fields[0].shape)
-    return jnp.asarray(np.where(goal > 0, goal, np.nan).astype(goal.dtype))
+    fields = np.broadcast_arrays(*_fields(problem)[:3])
+    padded = (_padded_to(x.ravel(), VECTORS) for x in fields)
+    goal = np.asarray(theory.fixed_point(Problem(*padded)))[: fields[0].size]
+    goal = np.where(goal > 0, goal, goal.dtype.type(np.nan)).reshape(fields[0].shape)
+    return goal.dtype.type(sweep.fraction) * goal
 
 
 def _each_direction(problem: Problem, chosen: np.ndarray) -> Problem:
     each = problem.per_direction()
-    return Problem(each.eigenvalue[chosen], each.noise, each.decay, each.learning_rate)
+    eigenvalue = np.asarray(problem.eigenvalue)[..., chosen]
+    return Problem(eigenvalue, each.noise, each.decay, each.learning_rate)
 
 
 # --- what is kept -----------------------------------------------------------------

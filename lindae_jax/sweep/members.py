@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lindae_jax import initial
+from lindae_jax.batches.blocks import VECTORS
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.sweep.grid import Box
 from lindae_jax.sweep.spec import Sweep
@@ -43,14 +44,17 @@ def problem(sweep: Sweep, box: Box, lengths: Sequence[int]) -> Problem:
 
 
 def start_pairs(sweep: Sweep, box: Box, lengths: Sequence[int]) -> Weights:
-    """Weights of pairs at the start; they broadcast to the box."""
+    """Weights of pairs at the start, on the host; they broadcast to the box."""
     if sweep.init == "given":
-        pair = (values(sweep, name, box, lengths) for name in ("init_w1", "init_w2"))
-        return Weights(*map(jnp.asarray, pair))
-    std = jnp.asarray(values(sweep, "init_std", box, lengths))
+        return Weights(*(values(sweep, name, box, lengths) for name in ("init_w1", "init_w2")))
+    std = values(sweep, "init_std", box, lengths)
     if sweep.init == "aligned":
         return Weights(std, std)
-    return initial.small(values(sweep, "seed", box, lengths), std=std)
+    seed = values(sweep, "seed", box, lengths)
+    # In whole vectors, so that boxes of other shapes need no other program.
+    seeds = np.pad(seed.ravel(), (0, -seed.size % VECTORS), mode="edge")
+    drawn = initial.small(seeds, std=np.ones((), std.dtype))
+    return Weights(*(np.asarray(w)[: seed.size].reshape(seed.shape) * std for w in drawn))
 
 
 def start_matrices(sweep: Sweep, box: Box, lengths: Sequence[int], padded: int) -> Weights:
@@ -64,13 +68,19 @@ def start_matrices(sweep: Sweep, box: Box, lengths: Sequence[int], padded: int) 
     std = jnp.asarray(values(sweep, "init_std", box, lengths))
     size = sweep.num_directions
     if sweep.init == "small":
-        # The first units of a wider network are those of a narrower one.
         drawn = initial.small(seed, std=std, num_directions=size, hidden=padded)
-        kept = jnp.arange(padded) < hidden
-        return Weights(jnp.where(kept[:, None], drawn.w1, 0), jnp.where(kept[None, :], drawn.w2, 0))
+        return _narrowed(drawn, jnp.int32(hidden))
     diagonal = jnp.repeat(std[..., None], min(hidden, size), axis=-1)
     w1, w2 = initial.aligned(seed, diagonal, diagonal, hidden, size)
     return Weights(_with_units(w1, -2, padded), _with_units(w2, -1, padded))
+
+
+@jax.jit
+def _narrowed(weights: Weights, hidden: jax.Array) -> Weights:
+    """The first units of a wider network are those of a narrower one."""
+    kept = jnp.arange(weights.w1.shape[-2]) < hidden
+    w1, w2 = jnp.where(kept[:, None], weights.w1, 0), jnp.where(kept[None, :], weights.w2, 0)
+    return Weights(w1, w2)
 
 
 def width(sweep: Sweep, box: Box) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lindae_jax.batches import layout
 from lindae_jax.batches.devices import FEW
@@ -20,6 +21,8 @@ from lindae_jax.sweep.observe import gradient, status_of
 
 # So many numbers are computed at a time on a CPU device, never more or fewer.
 _BLOCK = 2**13
+# A row of few members has a power of two of them, or a multiple of so many.
+_MANY_BLOCKS = 16
 
 
 def of_pairs(
@@ -55,25 +58,37 @@ def _exact(names: tuple[str, ...], w1: jax.Array, w2: jax.Array) -> dict[str, ja
 
 def _rounded(
     names: tuple[str, ...], w1: jax.Array, w2: jax.Array, problem: Problem
-) -> list[jax.Array]:
+) -> Sequence[jax.Array | np.ndarray]:
     """Those whose last bits depend on how a program walks its arrays: so all walk alike."""
     shape, lengths = w1.shape, w1.shape[1:]
-    few = math.prod(lengths) < _BLOCK
     fields = [problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate]
+    if math.prod(lengths) < _BLOCK:
+        return _few_rounded(names, (w1, w2, *fields[:3]), problem)
     if math.prod(lengths) < FEW:
         w1, w2, *fields = devices.on_one((w1, w2, *fields), problem)
     *fields, rate = (jnp.broadcast_to(x, lengths) for x in fields)
     # By the members, not the rows, for members are what is spread over the devices already.
     cut = layout.lay_out((*fields, rate), _BLOCK, _BLOCK)
-    arrays = [w1, w2, *fields]
-    if few:
-        arrays = [jnp.broadcast_to(x, shape).reshape(1, -1) for x in arrays]
-    elif cut.spread is not None:
+    if cut.spread is not None:
         cut = cut._replace(spread=cut.spread._replace(shape=shape))
     padded = cut.even()
-    placed = padded.place(arrays)
-    found = cut.trim(layout.compiled(_rounded_core, (0, 1), placed)(names, padded, placed))
-    return [x.reshape(shape) for x in found]
+    placed = padded.place([w1, w2, *fields])
+    return cut.trim(layout.compiled(_rounded_core, (0, 1), placed)(names, padded, placed))
+
+
+def _few_rounded(
+    names: tuple[str, ...], arrays: Sequence[jax.Array], problem: Problem
+) -> list[np.ndarray]:
+    """Those of few members: of one row as long as it takes, for which others need no program."""
+    host = np.broadcast_arrays(*map(np.asarray, arrays))
+    shape, size = host[0].shape, host[0].size
+    # A compiler that knew of a single block would make a program of its own for it.
+    blocks = max(2, min(2 ** (size // _BLOCK).bit_length(), _MANY_BLOCKS))
+    padding = (0, 0), (0, -size % (blocks * _BLOCK))
+    placed = devices.on_one([np.pad(x.reshape(1, -1), padding, mode="edge") for x in host], problem)
+    one = layout.lay_out(devices.on_one([host[0].ravel()[:1]], problem), _BLOCK, _BLOCK)
+    found = layout.compiled(_rounded_core, (0, 1), placed)(names, one, placed)
+    return [np.asarray(x)[0, :size].reshape(shape) for x in found]
 
 
 def _rounded_core(

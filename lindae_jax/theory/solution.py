@@ -162,8 +162,7 @@ def solve(
     if any(map(checks.is_traced, arrays)):
         found = _traced(wanted, form, arrays)
     else:
-        # At the top level, though the caller may be tracing something else.
-        with jax.ensure_compile_time_eval():
+        with checks.at_top_level():
             padded = cut.even()
             placed = padded.place(arrays)
             found = layout.compiled(_core, _STATIC, placed)(wanted, form, padded, placed)
@@ -196,7 +195,7 @@ def _by_platform(names, form, *arrays) -> list[jax.Array]:
     block = _BLOCK if layout.one_cpu_device() else None
     return jax.lax.platform_dependent(
         *arrays,
-        cpu=functools.partial(form, names, layout.Layout(None, block, True)),
+        cpu=functools.partial(form, names, layout.Layout(None, block, "cpu")),
         default=functools.partial(form, names, layout.WHOLE),
     )
 

@@ -94,7 +94,7 @@ def test_the_mapping_at_many_points_is_one_loop(rng, dtype, decay):
     form = solution._balanced_decay if decay else solution._no_decay
 
     def mapping(t, w1, a, b, rate):
-        cut = layout.Layout(None, solution._BLOCK, True)
+        cut = layout.Layout(None, solution._BLOCK, "cpu")
         return form(("w",), cut, t, w1, w1, a, b, decays, rate)
 
     assert fusions(mapping, t, w1, each[0], each[1], each[3]) == 1
