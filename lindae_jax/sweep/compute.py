@@ -122,8 +122,10 @@ def _matrices(
         begin = Weights(*map(jnp.asarray, (reached.w1[..., :hidden, :], reached.w2[..., :hidden])))
     steps = tuple(int(row) - stretch.offset for row in stretch.rows)
     assert sweep.directions is not None
+    w1, w2 = _all_over(begin, lengths)
     got = simulate_matrices(
-        *_all_over(begin, lengths),
+        w1,
+        w2,
         problem,
         num_steps=steps[-1],
         save_steps=steps,

@@ -117,47 +117,41 @@ def _column(args, i):
     return [float(x) for x in oracle.derivative(oracle.flow, args, i, forward=forward)]
 
 
-def _assert_right(jacobian, reference, eps):
+def _assert_right(name, jacobian, reference, eps):
     """Inputs, outputs and derivatives are of order 1 here, or grow with t' and are relative."""
-    assert np.isfinite(jacobian).all()
-    assert np.all(np.abs(jacobian - reference) <= 256 * eps * (1 + np.abs(reference))), (
-        jacobian - reference
-    )
+    assert np.isfinite(jacobian).all(), name
+    close = np.abs(jacobian - reference) <= 256 * eps * (1 + np.abs(reference))
+    assert np.all(close), (name, jacobian - reference)
 
 
-# Transposing is the same in both dtypes, and compiling it takes long: one lane does.
+# Transposing is the same in both dtypes, and compiling it takes long: one lane does. All points
+# of a mode are one test, which two processes would otherwise compile the same for.
 MODES = pytest.mark.parametrize(
     "mode", [pytest.param("forward", marks=pytest.mark.both), "backward"]
 )
 
 
 @MODES
-@pytest.mark.parametrize("name", CORNERS)
-def test_derivatives_are_right_at_corners(name, mode, dtype, eps):
-    _assert_right(_jacobians(mode, dtype)[CORNERS[name]], _reference(CORNERS[name]), eps)
+def test_derivatives_are_right_at_corners_and_in_the_limit(mode, dtype, eps):
+    for name, point in (*CORNERS.items(), *AT_INFINITY.items()):
+        _assert_right(name, _jacobians(mode, dtype)[point], _reference(point), eps)
 
 
 @MODES
-@pytest.mark.parametrize("name", AT_INFINITY)
-def test_derivatives_of_the_limit_are_right(name, mode, dtype, eps):
-    _assert_right(_jacobians(mode, dtype)[AT_INFINITY[name]], _reference(AT_INFINITY[name]), eps)
+def test_derivatives_are_finite_where_the_limit_has_none(mode, dtype):
+    for name, point in NO_DERIVATIVE.items():
+        jacobian = _jacobians(mode, dtype)[point]
+        assert np.isfinite(jacobian).all(), name
+        assert np.all(jacobian[:, [0, 6]] == 0), name  # t and the learning rate
 
 
 @MODES
-@pytest.mark.parametrize("name", NO_DERIVATIVE)
-def test_derivatives_are_finite_where_the_limit_has_none(name, mode, dtype):
-    jacobian = _jacobians(mode, dtype)[NO_DERIVATIVE[name]]
-    assert np.isfinite(jacobian).all()
-    assert np.all(jacobian[:, [0, 6]] == 0)  # t and the learning rate
-
-
-@MODES
-@pytest.mark.parametrize("name", ["no decay", "no decay, w1 = w2", "no decay, opposite signs"])
-def test_limit_without_decay_is_right_in_all_but_the_decay(name, mode, dtype, eps):
+def test_limit_without_decay_is_right_in_all_but_the_decay(mode, dtype, eps):
     """On its hyperbola the end point is smooth in the weights, lambda and epsilon."""
-    columns = [_column(NO_DERIVATIVE[name], i) for i in range(1, 5)]
-    reference = np.array(columns, np.float64).T
-    _assert_right(_jacobians(mode, dtype)[NO_DERIVATIVE[name]][:, 1:5], reference, eps)
+    for name in ("no decay", "no decay, w1 = w2", "no decay, opposite signs"):
+        columns = [_column(NO_DERIVATIVE[name], i) for i in range(1, 5)]
+        reference = np.array(columns, np.float64).T
+        _assert_right(name, _jacobians(mode, dtype)[NO_DERIVATIVE[name]][:, 1:5], reference, eps)
 
 
 @pytest.mark.both
