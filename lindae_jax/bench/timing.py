@@ -27,6 +27,8 @@ class Variant(NamedTuple):
     error: Callable[[], float]
     """Of the answer to a short run, against a reference."""
     tolerance: float
+    least_steps: int = 1
+    """In a run, however long it lasts: what a call costs besides is shared by so many."""
 
 
 class Contender(NamedTuple):
@@ -53,8 +55,6 @@ class Case(NamedTuple):
     dtype: str = "float32"
     size: int | None = None
     """Position on the plot of cost against size, for cases that belong there."""
-    least_steps: int = 1
-    """In a run, however long it lasts: what a call costs besides is shared by so many."""
 
 
 class Ready(NamedTuple):
@@ -83,7 +83,7 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
     absent, ready = dict(case.absent), []
     for contender in case.contenders:
         try:
-            ready.append(prepare(contender, seconds, case.least_steps))
+            ready.append(prepare(contender, seconds))
         except WrongAnswer:
             raise
         except Exception as error:
@@ -125,7 +125,7 @@ def _as_json(ready: Ready, seconds: list[float]) -> dict[str, Any]:
     }
 
 
-def prepare(contender: Contender, seconds: float, least_steps: int = 1) -> Ready:
+def prepare(contender: Contender, seconds: float) -> Ready:
     """Check every configuration, keep the fastest, choose its number of steps."""
     found = []
     for variant in contender.variants:
@@ -143,7 +143,7 @@ def prepare(contender: Contender, seconds: float, least_steps: int = 1) -> Ready
         found.append((rate, Ready(contender, variant, steps, error, max(compiling, 0.0))))
     rate, best = max(found, key=lambda pair: pair[0])
     steps = round(seconds * rate / best.variant.work)
-    return best._replace(steps=min(max(steps, least_steps), _MOST_STEPS))
+    return best._replace(steps=min(max(steps, best.variant.least_steps), _MOST_STEPS))
 
 
 def calibrate(variant: Variant, seconds: float) -> tuple[int, float]:
@@ -153,7 +153,7 @@ def calibrate(variant: Variant, seconds: float) -> tuple[int, float]:
         variant.run(steps)  # may have to compile for this number
         spent = max(timed(variant.run, steps), 1e-7)
         # What a call costs besides its steps is not to be taken for the cost of a step.
-        if steps == _MOST_STEPS or spent >= seconds / 2:
+        if steps == _MOST_STEPS or spent >= seconds / 4:
             break
         steps = min(_MOST_STEPS, round(steps * min(max(seconds / spent, 2), 100)))
     wanted = min(max(round(steps * seconds / spent), 1), _MOST_STEPS)

@@ -38,16 +38,16 @@ def test_a_run_lasts_as_long_as_asked(clock, cost):
 
 def test_what_a_call_costs_is_not_taken_for_the_cost_of_a_step(clock):
     steps, _ = timing.calibrate(clock.variant(1e-6, overhead=0.02), 0.5)
-    assert 0.25 <= steps * 1e-6 + 0.02 <= 0.55
+    assert 0.3 <= steps * 1e-6 + 0.02 <= 0.55
 
 
 def test_a_step_longer_than_the_run_is_taken_once(clock):
     assert timing.calibrate(clock.variant(7.0), 0.5)[0] == 1
 
 
-def test_a_case_can_ask_for_more_steps_than_fit(clock):
-    contender = Contender("a", "library", [clock.variant(0.01, overhead=2.0)])
-    assert timing.prepare(contender, 0.5, 100).steps == 100
+def test_a_variant_can_ask_for_more_steps_than_fit(clock):
+    variant = clock.variant(0.01, overhead=2.0)._replace(least_steps=100)
+    assert timing.prepare(Contender("a", "library", [variant]), 0.5).steps == 100
 
 
 def test_a_run_of_no_cost_ends(clock):

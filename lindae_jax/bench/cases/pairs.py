@@ -90,8 +90,9 @@ def _final_case(
 ) -> Case:
     _require_memory(num_pairs, dtype)
     pairs = random_pairs(num_pairs, dtype, decay=decay)
-    library = Contender(LIBRARY, "library", [_library_pairs(pairs)])
-    compiled, absent = contenders(_kernels(pairs, quick), "ceiling")
+    least = 10 if quick else _LEAST_STEPS
+    library = Contender(LIBRARY, "library", [_library_pairs(pairs, least)])
+    compiled, absent = contenders(_kernels(pairs, quick, least), "ceiling")
     others: list[Contender] = []
     if headline:
         fast = ceilings.multiply_adds(dtype, quick=quick)
@@ -103,19 +104,20 @@ def _final_case(
         *("pairs", title, "pair-steps", [library, *compiled, *others], absent),
         headline=headline,
         dtype=dtype,
-        least_steps=10 if quick else _LEAST_STEPS,
         size=num_pairs if decay else None,
     )
 
 
-def _kernels(pairs: Pairs, quick: bool) -> dict[str, Callable[[], list[Variant]]]:
+def _kernels(pairs: Pairs, quick: bool, least: int) -> dict[str, Callable[[], list[Variant]]]:
     """In C, by the width of the vectors: that of most machines, and the widest here."""
-    return {
-        f"C kernel, {bits} bits": functools.partial(
-            _stepping, functools.partial(ceilings.c_pairs, bits=bits, quick=quick), pairs
-        )
-        for bits in ceilings.vector_bits()[-1 if len(pairs.w1) > _MANY else 0 :]
-    }
+
+    def kernel(bits: int) -> Callable[[], list[Variant]]:
+        way = functools.partial(ceilings.c_pairs, bits=bits, quick=quick)
+        return lambda: _stepping(way, pairs, least_steps=least)
+
+    # Of many pairs the widest alone.
+    some = ceilings.vector_bits()[-1 if len(pairs.w1) > _MANY else 0 :]
+    return {f"C kernel, {bits} bits": kernel(bits) for bits in some}
 
 
 def _rivals(pairs: Pairs, quick: bool) -> dict[str, Callable[[], list[Variant]]]:
@@ -133,7 +135,7 @@ def _require_memory(num_pairs: int, dtype: str) -> None:
         raise Absent(f"needs {wanted / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free")
 
 
-def _library_pairs(pairs: Pairs) -> Variant:
+def _library_pairs(pairs: Pairs, least_steps: int = 1) -> Variant:
     on_device = Pairs(*map(jnp.asarray, pairs))
     problem = Problem(*on_device[2:5], on_device.learning_rate)
     if not pairs.decay[:1].any():
@@ -143,14 +145,18 @@ def _library_pairs(pairs: Pairs) -> Variant:
         found = simulate_pairs(on_device.w1, on_device.w2, problem, num_steps=num_steps)
         return jax.block_until_ready((found.w1[-1], found.w2[-1]))
 
-    return _stepping_variant("", len(pairs.w1), run, pairs)
+    return _stepping_variant("", len(pairs.w1), run, pairs, least_steps)
 
 
-def _stepping(way: Callable[[Pairs], rivals.Ways], pairs: Pairs) -> list[Variant]:
-    return [_stepping_variant(*found, pairs) for found in way(pairs)]
+def _stepping(
+    way: Callable[[Pairs], rivals.Ways], pairs: Pairs, *, least_steps: int = 1
+) -> list[Variant]:
+    return [_stepping_variant(*found, pairs, least_steps) for found in way(pairs)]
 
 
-def _stepping_variant(label: str, num: int, run: Callable[[int], Any], pairs: Pairs) -> Variant:
+def _stepping_variant(
+    label: str, num: int, run: Callable[[int], Any], pairs: Pairs, least_steps: int
+) -> Variant:
     """Held against the same steps; an error of 4 eps a step, relative to the weights."""
     # Enough steps to learn something, and never a multiple of a power of two.
     num_steps = int(np.clip(10**9 // num, 37, 501))
@@ -161,7 +167,7 @@ def _stepping_variant(label: str, num: int, run: Callable[[int], Any], pairs: Pa
         return answers.relative_error(found, answers.steps(pairs.take(index), num_steps))
 
     tolerance = 4 * num_steps * float(np.finfo(pairs.w1.dtype).eps)
-    return Variant(label, float(num), run, error, tolerance)
+    return Variant(label, float(num), run, error, tolerance, least_steps)
 
 
 def _flowing(way: Callable[[Pairs], rivals.Ways], pairs: Pairs) -> list[Variant]:
