@@ -52,7 +52,7 @@ def extend(path: Path, sweep: Sweep, at_work: Callable[[], Sequence[str]] = tupl
         remove_partial(path / name / "zarr.json")
     _resize(sweep, group, rows, runs)
     for name, values in _coordinates(sweep, rows, runs).items():
-        array = group[name]
+        array = store.array_of(group, name)
         array.resize(values.shape)
         array[...] = values
     store.commit(path, sweep, rows, state["chunk"], runs)

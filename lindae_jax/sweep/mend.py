@@ -35,7 +35,7 @@ def mend(path: Path, sweep: Sweep) -> None:
     if bad:
         with lock.gate(path / "status" / ".locks"):
             for name in bad:
-                group[name][...] = wanted[name]
+                store.array_of(group, name)[...] = wanted[name]
 
 
 def _wanted(path: Path, sweep: Sweep, group: Any, state: dict[str, Any]) -> dict[str, np.ndarray]:

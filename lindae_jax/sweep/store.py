@@ -200,16 +200,12 @@ def open_for(path: Path, sweep: Sweep) -> Results:
     Refused
         Another configuration; the message shows the difference.
     """
-    import zarr
-
     state = read_state(path)
     if not config.same(sweep, state["sweep"]):
         raise refused(sweep, state["sweep"])
 
     group = open_group(path)
-    # A chunk that is all fill value is a result too: its file tells that it is there.
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        arrays = {name: group[name] for name in variables(sweep)}
+    arrays = {name: array_of(group, name) for name in variables(sweep)}
     runs = [
         Run(first, last, offset, number)
         for number, (first, last, offset) in enumerate(state["runs"])
@@ -235,6 +231,18 @@ def open_group(path: Path) -> Any:
     return zarr.open_group(
         durable.DurableStore(path), mode="r+", zarr_format=3, use_consolidated=True
     )
+
+
+def array_of(group: Any, name: str) -> Any:
+    """An array to be written to.
+
+    A chunk that is all fill value is a result too: its file tells that it is there. A store
+    does not remember that it is to be written.
+    """
+    import zarr
+
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        return group[name]
 
 
 def coordinate(path: Path, group: Any, name: str) -> np.ndarray:
