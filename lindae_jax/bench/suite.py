@@ -11,7 +11,7 @@ from lindae_jax.bench.probe import require_sound_backend
 
 CASES = ("pairs", "matrices", "theory", "curvature", "start")
 
-_ROUNDS, _QUICK_ROUNDS = 11, 5
+_ROUNDS, _QUICK_ROUNDS = 11, 3
 _SECONDS, _QUICK_SECONDS = 0.5, 0.05
 
 
@@ -33,7 +33,7 @@ def run(
     names : sequence of str
         Of `CASES`.
     quick : bool
-        Smaller sizes, 5 short runs each: less than a minute in all, and good
+        Smaller sizes, 3 short runs each: less than a minute in all, and good
         for a first look only.
     show : function, optional
         Called with each result as soon as it is there.

@@ -153,7 +153,7 @@ def calibrate(variant: Variant, seconds: float) -> tuple[int, float]:
         variant.run(steps)  # may have to compile for this number
         spent = max(timed(variant.run, steps), 1e-7)
         # What a call costs besides its steps is not to be taken for the cost of a step.
-        if steps == _MOST_STEPS or spent >= seconds / 4:
+        if steps == _MOST_STEPS or spent >= seconds / 2:
             break
         steps = min(_MOST_STEPS, round(steps * min(max(seconds / spent, 2), 100)))
     wanted = min(max(round(steps * seconds / spent), 1), _MOST_STEPS)

@@ -70,9 +70,9 @@ def _case(
     ways: dict[str, Callable[[], list[Variant]]] = {
         "NumPy, eigenbasis": lambda: [variant(rivals.numpy_eigenbasis(start))]
     }
-    if batch:
+    if batch and not quick:  # hundreds of calls a step
         ways["one network at a time"] = lambda: [variant(_one_by_one(start))]
-    else:
+    if not batch:
         ways["NumPy, second moment"] = lambda: [variant(rivals.numpy_dense(start))]
     if num_samples:
         label = f"N = {num_samples // num_directions * num_directions:,}"
