@@ -18,7 +18,7 @@ from lindae_jax.simulate import simulate_pairs
 
 _SAVE_EVERY = 25
 # Who simulates 10^8 pairs does not stop after ten steps.
-_LEAST_STEPS = 1_000
+_LEAST_STEPS = 500
 
 # Beyond so many pairs, whose runs last seconds, the widest vectors alone are the ceiling.
 _MANY = 10**7
