@@ -264,7 +264,7 @@ def scipy_flow(epochs: float, pairs: Pairs, rtol: float, atol: float) -> tuple:
 
 def _sizes(pairs: Pairs, quick: bool) -> list[int]:
     """How many pairs at a time: what suits the caches is for each way to find."""
-    wanted = (10**5,) if quick else (10**4, 10**5, 10**6)
+    wanted = (10**4,) if quick else (10**4, 10**5, 10**6)
     return [size for size in wanted if size <= len(pairs.w1)] or [len(pairs.w1)]
 
 

@@ -110,7 +110,7 @@ def _final_case(
     )
 
 
-def _kernels(pairs: Pairs, quick: bool, least: int) -> dict[str, Callable[[], list[Variant]]]:
+def _kernels(pairs: Pairs, quick: bool, least: int = 1) -> dict[str, Callable[[], list[Variant]]]:
     """In C, by the width of the vectors: that of most machines, and the widest here."""
 
     def kernel(bits: int) -> Callable[[], list[Variant]]:
