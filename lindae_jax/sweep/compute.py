@@ -172,7 +172,7 @@ def _passage(
     level = _level(sweep, problem)
     arrays = np.broadcast_arrays(level, *start, *_fields(problem))
     unit = _TIMES if arrays[0].size <= _TIMES else VECTORS
-    placed = _placed([_padded_to(x.ravel(), unit) for x in arrays], problem)
+    placed = _placed([members.padded_to(x.ravel(), unit) for x in arrays], problem)
     target, w1, w2, *fields = placed
     found = times.passage(
         target, w1, w2, Problem(*fields), decaying=_decaying(sweep), even=_even(sweep)
@@ -245,9 +245,9 @@ def _flow(
     points = [t[:, None], *(x.ravel() for x in arrays)]
     if _decaying(sweep):
         # Whole blocks: a shorter one would be compiled to other code.
-        points = [_padded_to(x.ravel(), unit) for x in np.broadcast_arrays(*points)]
+        points = [members.padded_to(x.ravel(), unit) for x in np.broadcast_arrays(*points)]
     else:
-        points[1:] = (_padded_to(x, VECTORS, -(-unit // len(t))) for x in points[1:])
+        points[1:] = (members.padded_to(x, VECTORS, -(-unit // len(t))) for x in points[1:])
     epoch, w1, w2, *fields = _placed(points, problem)
     every = Problem(*fields)
     found = solution.solve(names, epoch, w1, w2, every, decaying=_decaying(sweep), even=even)
@@ -268,12 +268,6 @@ def _unit(number: int, problem: Problem) -> int:
 def _fields(problem: Problem) -> list[np.ndarray]:
     names = ("eigenvalue", "noise", "decay", "learning_rate")
     return [np.asarray(getattr(problem, name)) for name in names]
-
-
-def _padded_to(x: np.ndarray, unit: int, least: int = 0) -> np.ndarray:
-    """A multiple of a unit long, and at least so long."""
-    size = max(least, x.size)
-    return np.pad(x, (0, size - x.size + -size % unit), mode="edge")
 
 
 def _placed(arrays: Sequence[np.ndarray], problem: Problem) -> list[jax.Array]:
@@ -309,7 +303,7 @@ def _level(sweep: Sweep, problem: Problem) -> np.ndarray:
     """The fraction of w* to be reached, NaN where nothing is."""
     # In whole vectors, for XLA's division of a single number may round another way.
     fields = np.broadcast_arrays(*_fields(problem)[:3])
-    padded = (_padded_to(x.ravel(), VECTORS) for x in fields)
+    padded = (members.padded_to(x.ravel(), VECTORS) for x in fields)
     goal = np.asarray(theory.fixed_point(Problem(*padded)))[: fields[0].size]
     goal = np.where(goal > 0, goal, goal.dtype.type(np.nan)).reshape(fields[0].shape)
     return goal.dtype.type(sweep.fraction) * goal

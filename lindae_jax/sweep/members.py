@@ -31,6 +31,12 @@ def values(sweep: Sweep, name: str, box: Box, lengths: Sequence[int]) -> np.ndar
     return array.reshape(shape)
 
 
+def padded_to(x: np.ndarray, unit: int, least: int = 0) -> np.ndarray:
+    """A row that is a multiple of a unit long, and at least so long; its last value repeated."""
+    size = max(least, x.size)
+    return np.pad(x, (0, size - x.size + -size % unit), mode="edge")
+
+
 def problem(sweep: Sweep, box: Box, lengths: Sequence[int]) -> Problem:
     """The problems of a box, to which the fields broadcast; eigenvalues (D,) of matrices."""
     noise, decay, rate = (
@@ -52,8 +58,7 @@ def start_pairs(sweep: Sweep, box: Box, lengths: Sequence[int]) -> Weights:
         return Weights(std, std)
     seed = values(sweep, "seed", box, lengths)
     # In whole vectors, so that boxes of other shapes need no other program.
-    seeds = np.pad(seed.ravel(), (0, -seed.size % VECTORS), mode="edge")
-    drawn = initial.small(seeds, std=np.ones((), std.dtype))
+    drawn = initial.small(padded_to(seed.ravel(), VECTORS), std=np.ones((), std.dtype))
     return Weights(*(np.asarray(w)[: seed.size].reshape(seed.shape) * std for w in drawn))
 
 

@@ -16,7 +16,7 @@ from lindae_jax.batches.devices import FEW
 from lindae_jax.curvature import sharpness
 from lindae_jax.losses import pair_loss
 from lindae_jax.problem import Problem
-from lindae_jax.sweep import devices
+from lindae_jax.sweep import devices, members
 from lindae_jax.sweep.observe import gradient, status_of
 
 # So many numbers are computed at a time on a CPU device, never more or fewer.
@@ -83,9 +83,9 @@ def _few_rounded(
     host = np.broadcast_arrays(*map(np.asarray, arrays))
     shape, size = host[0].shape, host[0].size
     # A compiler that knew of a single block would make a program of its own for it.
-    blocks = max(2, min(2 ** (size // _BLOCK).bit_length(), _MANY_BLOCKS))
-    padding = (0, 0), (0, -size % (blocks * _BLOCK))
-    placed = devices.on_one([np.pad(x.reshape(1, -1), padding, mode="edge") for x in host], problem)
+    unit = _BLOCK * max(2, min(2 ** (size // _BLOCK).bit_length(), _MANY_BLOCKS))
+    rows = [members.padded_to(x.ravel(), unit)[None] for x in host]
+    placed = devices.on_one(rows, problem)
     one = layout.lay_out(devices.on_one([host[0].ravel()[:1]], problem), _BLOCK, _BLOCK)
     found = layout.compiled(_rounded_core, (0, 1), placed)(names, one, placed)
     return [np.asarray(x)[0, :size].reshape(shape) for x in found]
