@@ -229,6 +229,7 @@ def figure(
         jax.config.update("jax_enable_x64", True)
     from lindae_jax import figures
 
+    _use_all_cores(jax)
     with _errors(_MISTAKE, ValueError, OSError, ImportError):
         jobs = figures.prepare(
             which,

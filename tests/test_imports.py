@@ -1,6 +1,7 @@
 """Imports run downstairs only; importing the package costs nothing and changes nothing."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -101,11 +102,15 @@ def run(code):
     ).stdout
 
 
+# Modules are loaded where they are first used.
+EVERYTHING = "import lindae_jax\nfrom lindae_jax import *\n"
+
+
 def test_importing_the_package_loads_nothing_but_jax_and_numpy_need():
     loaded = run(
         "import sys, jax, jax.numpy, numpy\n"
         "before = set(sys.modules)\n"
-        "import lindae_jax\n"
+        f"{EVERYTHING}"
         "print(*{name.split('.')[0] for name in set(sys.modules) - before})"
     ).split()
     assert "lindae_jax" in loaded
@@ -118,7 +123,7 @@ def test_importing_the_package_starts_no_device_and_changes_no_setting():
         "import os, jax\n"
         "from jax._src import xla_bridge\n"
         "settings, environment = dict(jax.config.values), dict(os.environ)\n"
-        "import lindae_jax\n"
+        f"{EVERYTHING}"
         "assert not xla_bridge.backends_are_initialized()\n"
         "assert dict(jax.config.values) == settings\n"
         "assert dict(os.environ) == environment\n"
@@ -130,6 +135,28 @@ def test_importing_the_package_starts_no_device_and_changes_no_setting():
 def test_public_names_are_there():
     assert [name for name in lindae_jax.__all__ if not hasattr(lindae_jax, name)] == []
     assert lindae_jax.__all__ == list(dict.fromkeys(lindae_jax.__all__))
+    assert set(lindae_jax.__all__) <= set(dir(lindae_jax))
+
+
+def test_public_names_are_what_type_checkers_see():
+    for node in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("lindae_jax"):
+            home = importlib.import_module(node.module)
+            for alias in node.names:
+                assert getattr(lindae_jax, alias.name) is getattr(home, alias.name)
+                assert alias.name in [*lindae_jax.__all__, "__version__"]
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match=r"'lindae_jax' has no attribute 'simulate_pair'"):
+        lindae_jax.simulate_pair  # noqa: B018
+    with pytest.raises(ImportError, match="simulate_pair"):
+        from lindae_jax import simulate_pair  # noqa: F401
+
+
+def test_the_package_alone_loads_no_module_of_its_own():
+    code = "import sys, lindae_jax\nprint(*(n for n in sys.modules if n.startswith('lindae_jax.')))"
+    assert run(code).split() == ["lindae_jax.version"]
 
 
 def test_the_version_is_cited_and_logged():

@@ -18,6 +18,8 @@ from lindae_jax.batches.blocks import VECTORS
 
 # Below this many members the way to other devices and back costs more than it saves.
 FEW = 50_000
+# Of a batch of matrices, what may be padding that CPU devices are given equal parts.
+_PADDING = 0.2
 _AXIS = "batch"
 
 # Memory that begins at a multiple of this is shared with a CPU device, not copied.
@@ -142,12 +144,13 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
-def spread(arrays: Sequence[jax.Array], *, inner: int = 0) -> Spread | None:
+def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = False) -> Spread | None:
     """The devices to use for a call with these inputs; None for the one they are on.
 
     Inputs that lie on several devices stay on these, those that were put on
     one device stay there, all others go to every device of this process. The
-    last `inner` axes belong to a member, uncut.
+    last `inner` axes belong to a member, uncut. A function that is `one_pass`
+    over the batch has all cores of a CPU from one of its devices.
     """
     if any(map(checks.is_traced, arrays)):
         return None
@@ -156,17 +159,40 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0) -> Spread | None:
     if math.prod(shape) < FEW or math.prod(batch) == 1:
         return None
     devices = _devices(arrays)
+    if devices and devices[0].platform == "cpu" and not _lie_on_several(arrays):
+        if one_pass or not _evenly(batch, len(devices), inner):
+            return None
+        if len(devices) == 1 and _evenly(batch, num_cores(), inner):
+            _hint()
     if len(devices) < 2:
         return None
-    equal = [axis for axis, size in enumerate(batch) if size % len(devices) == 0]
-    axis = equal[0] if equal else int(np.argmax(batch))
+    axis = _axis(batch, len(devices))
     return Spread(Mesh(np.asarray(devices), (_AXIS,)), shape, axis - len(shape))
+
+
+def _axis(batch: tuple[int, ...], num: int) -> int:
+    """The axis to cut into so many parts: one that they divide, else the longest."""
+    equal = [axis for axis, size in enumerate(batch) if size % num == 0]
+    return equal[0] if equal else int(np.argmax(batch))
+
+
+def _evenly(batch: tuple[int, ...], num: int, inner: int) -> bool:
+    """Whether CPU devices gain by taking a part each.
+
+    Products of matrices use all cores from one device too, so that little may be padding.
+    """
+    size = batch[_axis(batch, num)]
+    return not inner or -size % num <= _PADDING * size
 
 
 def of(arrays: Sequence[jax.Array]) -> set[Any]:
     """Those that a program with these inputs runs on: where something has been put, if any."""
     put = (x for x in arrays if x.committed)
     return next(put, arrays[0]).devices()
+
+
+def _lie_on_several(arrays: Sequence[jax.Array]) -> bool:
+    return any(len(x.sharding.device_set) > 1 for x in arrays)
 
 
 def _devices(arrays: Sequence[jax.Array]) -> Sequence[Any]:
@@ -176,10 +202,7 @@ def _devices(arrays: Sequence[jax.Array]) -> Sequence[Any]:
             return here if x.is_fully_addressable else []
     if any(x.committed for x in arrays) or _default_device() is not None:
         return []
-    devices = jax.local_devices()
-    if len(devices) == 1 and devices[0].platform == "cpu":
-        _hint()
-    return devices
+    return jax.local_devices()
 
 
 def _default_device() -> Any:

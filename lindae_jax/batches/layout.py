@@ -95,6 +95,7 @@ def lay_out(
     all_cores: int,
     *,
     inner: int = 0,
+    one_pass: bool = False,
 ) -> Layout:
     """The layout for a call with these inputs.
 
@@ -109,10 +110,13 @@ def lay_out(
         Elements in a block on a CPU device that runs a loop on one core or on all.
     inner : int
         Last axes that belong to a member of the batch, such as those of a matrix.
+    one_pass : bool
+        Whether the function goes through the batch once, with no loop of its own: XLA
+        gives that all cores of a CPU.
     """
     if any(map(checks.is_traced, arrays)):
         return WHOLE
-    spread = None if checks.is_tracing() else devices.spread(arrays, inner=inner)
+    spread = None if checks.is_tracing() else devices.spread(arrays, inner=inner, one_pass=one_pass)
     on = devices.of(arrays)
     platform = _platform(on)
     if platform != "cpu" or (spread is None and len(on) > 1):

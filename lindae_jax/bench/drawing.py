@@ -11,8 +11,10 @@ import numpy as np
 from lindae_jax import checks, files, plot
 from lindae_jax.bench.report import kernel_of, library_of, of, rate
 
-# The names of rivals stand so much to the left of their crosses, tied to them.
+# The names of rivals stand so much to the left of their crosses, tied to them, and so much of
+# the height apart.
 _LABELLED = 2.5
+_GAP = 0.042
 _TIE: dict[str, Any] = {"color": "0.7", "linewidth": 0.6, "zorder": 0}
 
 # Files are first written under longer names.
@@ -52,9 +54,9 @@ def draw(report: dict[str, Any]) -> Any:
         ax.set_ylim(min(costs) / 2, 2 * max(costs))
         ax.set_title(dtype)
         ax.set_xlabel("pairs")
-        _curves(ax, cases)
+        highest = _curves(ax, cases)
         for case in cases:
-            _rivals(ax, case)
+            _rivals(ax, case, highest)
     panels[0].set_ylabel("nanoseconds per pair-step")
     styles = {"lindae_jax": plot.BLUE, "C kernel, the ceiling": plot.GREEN}
     plot.legend(figure, styles, "crosses: rivals, each at its best; lower is faster")
@@ -65,7 +67,8 @@ def _cost(contender: dict[str, Any]) -> float:
     return 1e9 / rate(contender)
 
 
-def _curves(ax: Any, cases: list[dict[str, Any]]) -> None:
+def _curves(ax: Any, cases: list[dict[str, Any]]) -> float:
+    """The library and its ceiling; returns the highest cost of either."""
     curves = {
         plot.BLUE: [(c["size"], library_of(c)) for c in cases],
         plot.GREEN: [(c["size"], x) for c in cases if (x := kernel_of(c)) is not None],
@@ -74,21 +77,21 @@ def _curves(ax: Any, cases: list[dict[str, Any]]) -> None:
         sizes, costs = [size for size, _ in points], [_cost(x) for _, x in points]
         look = {"color": style.colour, "linestyle": style.dashes, "linewidth": 1.3}
         ax.plot(sizes, costs, marker="o", markersize=3, **look)
+    return max((_cost(x) for points in curves.values() for _, x in points), default=np.nan)
 
 
-def _rivals(ax: Any, case: dict[str, Any]) -> None:
-    """Crosses, their names beside them and apart from each other."""
+def _rivals(ax: Any, case: dict[str, Any], highest: float) -> None:
+    """Crosses, their names beside them, apart from each other and above the curves."""
     rivals = of(case, "rival")
     costs = np.array([_cost(rival) for rival in rivals])
     low, high = np.log(ax.get_ylim())
-    places = plot.apart((np.log(costs) - low) / (high - low), 0.042)
+    floor = (np.log(highest) - low) / (high - low) + _GAP
+    places = plot.apart((np.log(costs) - low) / (high - low), _GAP, (floor, np.inf))
     for rival, cost, place in zip(rivals, costs, places, strict=True):
         ax.plot(case["size"], cost, color=plot.ORANGE.colour, marker="x", markersize=4.5)
         label = case["size"] / _LABELLED, np.exp(low + place * (high - low))
         ax.plot([case["size"], label[0]], [cost, label[1]], **_TIE)
-        # To be read where it lies on a curve, too.
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.4}
-        ax.text(*label, rival["name"], ha="right", va="center", fontsize=6.5, bbox=box)
+        ax.text(*label, rival["name"], ha="right", va="center", fontsize=6.5)
 
 
 def check_json(json: str | os.PathLike) -> None:

@@ -16,13 +16,16 @@ import jax, jax.numpy, numpy
 with_jax = time.perf_counter()
 import lindae_jax
 imported = time.perf_counter()
+from lindae_jax import *
+loaded = time.perf_counter()
 run = lindae_jax.simulate_pairs(0.1, 0.2, lindae_jax.Problem(1.0, 0.5), num_steps=100)
 mapping = float(run.w1[-1] * run.w2[-1])
 first = time.perf_counter()
 print(json.dumps({
     "import_jax": with_jax - begin,
     "import_lindae_jax": imported - with_jax,
-    "first_result": first - imported,
+    "load_modules": loaded - imported,
+    "first_result": first - loaded,
     "mapping": mapping,
 }))
 """
@@ -68,7 +71,7 @@ print(json.dumps(found))
 
 
 def start_up(rounds: int) -> dict[str, Any]:
-    """Seconds to import JAX, to import the library after it, and to a first result.
+    """Seconds to import JAX, then the library, to load all its modules, and to a first result.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def start_up(rounds: int) -> dict[str, Any]:
             raise WrongAnswer(f"first result: {each['mapping']}, where {w1 * w2:.6f} is right")
     return {
         name: [each[name] for each in found]
-        for name in ("import_jax", "import_lindae_jax", "first_result")
+        for name in ("import_jax", "import_lindae_jax", "load_modules", "first_result")
     }
 
 

@@ -92,8 +92,9 @@ def simulate_matrices(
     Bitwise, a run cut into segments equals one run, and the saves change
     nothing. Widths that differ within a batch: pad with zero units, which stay
     exactly zero. Large batches are spread over all devices of the process, as
-    those of `simulate_pairs` are. Differentiable in forward mode (`jax.jvp`,
-    `jax.jacfwd`).
+    those of `simulate_pairs` are; over those of a CPU where equal parts need
+    little padding, for a product uses all cores anyway. Differentiable in
+    forward mode (`jax.jvp`, `jax.jacfwd`).
     """
     steps = trajectory.schedule(num_steps, save_every, save_steps)
     trajectory.check_observe(observe)

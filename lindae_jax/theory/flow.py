@@ -5,6 +5,7 @@ does not depend on the time is computed once for each start. Inputs are of one
 dtype; nothing is checked.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lindae_jax.theory import twofloat
-from lindae_jax.theory.growth import unit_growth
+from lindae_jax.theory.growth import decay_and_rest
 
 
 class State(NamedTuple):
@@ -36,7 +37,7 @@ class Start(NamedTuple):
 
 
 class Sum(NamedTuple):
-    """constant + faded E + gone (1 - E) / z, with E = exp(-z t')."""
+    """constant + faded E + gone (1 - E), with E = exp(-z t')."""
 
     constant: jax.Array
     faded: jax.Array
@@ -54,7 +55,15 @@ class Sums(NamedTuple):
     """Factor of the root of E in P."""
     of_weights: jax.Array
     """Factor of E in the weights."""
-    inverse_z: jax.Array
+
+
+class End(NamedTuple):
+    """Where the flow ends: the smaller and the larger weight, and the mapping as a fraction."""
+
+    small: jax.Array
+    big: jax.Array
+    over: jax.Array
+    under: jax.Array
 
 
 class Path(NamedTuple):
@@ -62,32 +71,38 @@ class Path(NamedTuple):
 
     rate: twofloat.TwoFloat
     """z per epoch, in units of `unit`, to twice the working precision."""
-    learning_rate: jax.Array
+    idle: jax.Array
+    """The learning rate where z is zero and time itself stands for 1 - E, elsewhere 0."""
     unit: jax.Array
     sums: Sums
     still: jax.Array
     """Whether nothing moves."""
     begin: tuple[jax.Array, jax.Array, jax.Array]
     """Smaller and larger weight and mapping at t = 0."""
-    end: tuple[jax.Array, jax.Array, jax.Array]
-    """The same at infinity."""
+    end: End
     swapped: jax.Array
     sign: jax.Array
 
 
 def follow(path: Path, t: jax.Array) -> State:
     """The state at epoch t."""
-    forever, unmoved = jnp.isinf(t), (t == 0) | path.still
+    forever = jnp.isinf(t)
+    unmoved = (t == 0) | (path.still & ~forever)
     half, gone = _growth(path, t)
     small, big, grown_p, grown_q = _totals(path.sums, half, gone)
     # Nothing is left of weights that shrink from w1 = -w2 to below the smallest number.
     grown_p = jnp.where(grown_p <= 0, 1, grown_p)
     norm = jnp.sqrt(grown_p) * jnp.sqrt(grown_q)
-    w = _ratio(small, grown_p) * _ratio(big, grown_q)
-    moved = _ratio(small, norm), _ratio(big, norm), w
+    weights = (
+        jnp.where(forever, end, _ratio(weight, norm))
+        for weight, end in ((small, path.end.small), (big, path.end.big))
+    )
+    # What is divided is chosen first, for a division costs most.
+    end, limited = path.end, functools.partial(jnp.where, forever)
+    first = _ratio(limited(end.over, small), limited(end.under, grown_p))
+    moved = *weights, first * _ratio(limited(1, big), limited(1, grown_q))
     small, big, w = (
-        jnp.where(forever, z, jnp.where(unmoved, _valued(x, y), y))
-        for x, y, z in zip(path.begin, moved, path.end, strict=True)
+        jnp.where(unmoved, _valued(x, y), y) for x, y in zip(path.begin, moved, strict=True)
     )
     small, big = path.sign * small, path.sign * big
     return State(jnp.where(path.swapped, small, big), jnp.where(path.swapped, big, small), w)
@@ -114,14 +129,11 @@ def _valued(value, like):
 
 
 def _growth(path: Path, t):
-    """exp(-z t'/2) and (1 - exp(-z t')) / z, in units of time and rate of the path."""
+    """exp(-z t'/2), and 1 - exp(-z t') or, where z is zero, the time."""
     # Huge times stay finite, for a rate of zero times infinity would be NaN.
     time = jnp.minimum(t * path.unit, jnp.finfo(t.dtype).max)
-    high, low = _elapsed(path.rate, time)
-    half = jnp.exp(-high / 2) * (1 - low / 2)
-    soon = high < 0.75
-    early = jnp.where(soon, time, 0) * path.learning_rate * unit_growth(-jnp.where(soon, high, 0))
-    return half, jnp.where(soon, early, (1 - half * half) * path.sums.inverse_z)
+    half, gone = decay_and_rest(*_elapsed(path.rate, time))
+    return half, gone + time * path.idle
 
 
 @jax.custom_jvp
@@ -165,18 +177,22 @@ def _total(terms: Sum, faded, gone):
 
 # --- once ---------------------------------------------------------------------------
 
-# Everything that scales with w1 + w2 is divided by it, or where it is smaller by the first
-# number here, lest its square or that of exp(-z t'/2) beside it leave the range. Sums
-# below the third are divided by the second: they may cost derivatives, not values.
+# Everything that scales with w1 + w2 is divided by a power of two near it, or where it is
+# smaller by the first number here, lest its square or that of exp(-z t'/2) beside it leave the
+# range. Sums below the third are divided by the second: they may cost derivatives, not
+# values. The inverse of the last is normal.
 _SCALES = {
-    "float32": (2.0**-40, 2.0**-62, 2.0**-100),
-    "float64": (2.0**-340, 2.0**-510, 2.0**-840),
+    "float32": (2.0**-40, 2.0**-62, 2.0**-100, 2.0**126),
+    "float64": (2.0**-340, 2.0**-510, 2.0**-840, 2.0**1022),
 }
 
 
 def _scale(p):
-    least, tiny, edge = map(p.dtype.type, _SCALES[p.dtype.name])
-    return jax.lax.stop_gradient(jnp.maximum(p, jnp.where((p > 0) & (p < edge), tiny, least)))
+    """What to multiply by."""
+    least, tiny, edge, most = map(p.dtype.type, _SCALES[p.dtype.name])
+    scale = jnp.maximum(p, jnp.where((p > 0) & (p < edge), tiny, least))
+    scale = jax.lax.stop_gradient(jnp.minimum(scale, most))
+    return twofloat.inverse_power_of_two(twofloat.power_of_two(scale))
 
 
 def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
@@ -189,11 +205,12 @@ def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     # All rates are divided by a common power of two, which changes nothing else.
     unit = twofloat.power_of_two(jnp.where(rests, 1, fastest))
     shrink = twofloat.inverse_power_of_two(unit)
-    rate = _rate(start, eigenvalue * shrink, noise * shrink, learning_rate)
-    sums = _sums(rests, start, a * shrink, two * shrink)
+    root = _root(start, eigenvalue * shrink, noise * shrink)
+    sums = _sums(rests, start, a * shrink, two * shrink, root[0])
+    rate, idle = _per_epoch(rests, root, learning_rate), jnp.where(rests, learning_rate, 0)
     begin = start.small, start.big, start.small * start.big
     end = limit(start, eigenvalue, noise, unit)
-    return Path(rate, learning_rate, unit, sums, a == 0, begin, end, swapped, sign)
+    return Path(rate, idle, unit, sums, a == 0, begin, end, swapped, sign)
 
 
 def _ordered(w1, w2):
@@ -205,23 +222,22 @@ def _ordered(w1, w2):
     return Start(big, small, big + small, big - small), swapped, sign
 
 
-def _sums(rests, start: Start, a, two) -> Sums:
+def _sums(rests, start: Start, a, two, z) -> Sums:
     """The sums, with what they need of E; all rates in one unit."""
     big, small, p, m = start
     k = a * p * m
-    shrink = 1 / _scale(p)
+    shrink = _scale(p)
     ps = p * shrink
     grown = a * ps * ps, a * m * m
-    # Where 2 lambda and k are both zero only their derivatives count, by the terms in
-    # (1 - E) / z, while those of their ratios to z would go to infinity.
+    # Where 2 lambda and k are both zero only their derivatives count, by the terms in the
+    # time, while those of their ratios to z would go to infinity.
     gone_at_rest = (
         *((two * big - k * small) * shrink, (two * small + k * big) * shrink),
         *(grown[0] - two * shrink * shrink, grown[1] + two),
     )
     ks = jnp.where(rests, shrink, a * m * ps)
-    two, k = jnp.where(rests, 0, two), jnp.where(rests, 1, k)
-    z = jnp.sqrt(two * two + k * k)
-    top, inverse_z = z + two, 1 / z
+    two, k, z = jnp.where(rests, 0, two), jnp.where(rests, 1, k), jnp.where(rests, 1, z)
+    top = z + two
     inverse_top = 1 / top
     less = two * (two / (z + k))  # z - k
     positive = small >= 0
@@ -240,10 +256,10 @@ def _sums(rests, start: Start, a, two) -> Sums:
         Sum(top, k * (k * inverse_top), grown[1]),
     )
     lower, upper, over_p, over_q = (
-        Sum(x.constant * inverse_z, x.faded * inverse_z, jnp.where(rests, still, x.gone))
+        x._replace(gone=jnp.where(rests, still, x.gone))
         for x, still in zip((*weights, *squares), gone_at_rest, strict=True)
     )
-    return Sums(lower, upper, over_p, over_q, shrink, jnp.where(positive, 1, shrink), inverse_z)
+    return Sums(lower, upper, over_p, over_q, shrink, jnp.where(positive, 1, shrink))
 
 
 def _upward(big, small, two, more, less):
@@ -269,37 +285,53 @@ def _downward(big, minus, two, rates, slopes, ps, ks):
 
 
 @jax.custom_jvp
-def _rate(start: Start, eigenvalue, noise, learning_rate) -> twofloat.TwoFloat:
-    """z per epoch as a sum of two floats, of rates near 1 in size."""
+def _root(start: Start, eigenvalue, noise) -> twofloat.TwoFloat:
+    """z as a sum of two floats, of rates near 1 in size; 0 where nothing else is."""
     big, small = start.big, start.small
     a = twofloat.add(eigenvalue, noise)
     ps = twofloat.plus_smaller(big, small)
     ms = twofloat.plus_smaller(big, -small)
     k, k_low = twofloat.times(twofloat.times(a, ps), ms)
     two = 2 * eigenvalue
-    square = two * two + k * k
-    rests = square == 0
-    z = jnp.sqrt(jnp.where(rests, 1, square))
-    z_low = (twofloat.excess(two, k, z) + 2 * k * k_low) / (2 * z)
-    rate = twofloat.scaled((z, z_low), learning_rate)
+    z = jnp.sqrt(two * two + k * k)
+    z_low = (twofloat.excess(two, k, z) / 2 + k * k_low) * _rough_inverse(z)
+    return z, z_low
+
+
+def _rough_inverse(z):
+    """1 / z to three digits for z between the root of 1/2 and 2."""
+    guess = 2.5213 - z * (1.9754 - 0.48648 * z)
+    return guess * (2 - z * guess)
+
+
+@_root.defjvp
+def _root_jvp(primals, tangents):
+    _, tangent = jax.jvp(_plain_root, primals, tangents)
+    return _root(*primals), (tangent, jnp.zeros_like(tangent))
+
+
+def _plain_root(start: Start, eigenvalue, noise):
+    k = (eigenvalue + noise) * start.p * start.m
+    square = 4 * eigenvalue * eigenvalue + k * k
+    return jnp.sqrt(jnp.where(square == 0, 1, square))
+
+
+@jax.custom_jvp
+def _per_epoch(rests, root: twofloat.TwoFloat, learning_rate) -> twofloat.TwoFloat:
+    rate = twofloat.scaled(root, learning_rate)
     return jnp.where(rests, 0, rate[0]), jnp.where(rests, 0, rate[1])
 
 
-@_rate.defjvp
-def _rate_jvp(primals, tangents):
-    _, tangent = jax.jvp(_plain_rate, primals, tangents)
-    return _rate(*primals), (tangent, jnp.zeros_like(tangent))
+@_per_epoch.defjvp
+def _per_epoch_jvp(primals, tangents):
+    (rests, root, learning_rate), (_, root_dot, learning_rate_dot) = primals, tangents
+    plain = root_dot[0] * learning_rate + root[0] * learning_rate_dot
+    tangent = jnp.where(rests, 0, plain)
+    return _per_epoch(*primals), (tangent, jnp.zeros_like(tangent))
 
 
-def _plain_rate(start: Start, eigenvalue, noise, learning_rate):
-    k = (eigenvalue + noise) * start.p * start.m
-    square = 4 * eigenvalue * eigenvalue + k * k
-    rests = square == 0
-    return jnp.where(rests, 0, learning_rate * jnp.sqrt(jnp.where(rests, 1, square)))
-
-
-def limit(start, eigenvalue, noise, unit):
-    """Where the flow without decay ends: small, big, mapping.
+def limit(start, eigenvalue, noise, unit) -> End:
+    """Where the flow without decay ends.
 
     Finite everywhere. Where the limit has no derivative (w1 + w2 = 0, or
     lambda = epsilon = 0 in the problem's numbers), the derivative is that of
@@ -318,11 +350,12 @@ def limit(start, eigenvalue, noise, unit):
     rate = jnp.sqrt(jnp.where(moves, a, 1))
     # Half of sqrt(R/a) + sqrt(r/a), the second as k / sqrt(R a): smooth at w1 = w2.
     big = jnp.where(moves & turning, (grown + k / grown) / rate / 2, 0)
-    w = jnp.where(moves, eigenvalue / jnp.where(a > 0, a, 1), 0)
-    small = jnp.where(big > 0, w / jnp.where(big > 0, big, 1), 0)
+    over, under = jnp.where(moves, eigenvalue, 0), jnp.where(a > 0, a, 1)
+    small = jnp.where(big > 0, over / under / jnp.where(big > 0, big, 1), 0)
     still = a <= 0
-    return (
+    return End(
         jnp.where(still, start.small, jnp.where(moves, small, 0)),
         jnp.where(still, start.big, jnp.where(moves, big, 0)),
-        jnp.where(still, start.small * start.big, w),
+        jnp.where(still, start.small * start.big, over),
+        under,
     )

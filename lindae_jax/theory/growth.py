@@ -1,5 +1,8 @@
 """Growth over a time at a rate, in forms that are right where the rate is zero."""
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,10 +19,7 @@ _EXPM1 = tuple(1 / float(np.prod(np.arange(1.0, n + 2))) for n in range(15))
 
 def unit_growth(v):
     """(exp(v) - 1) / v for |v| <= 1/2 by its series."""
-    result = jnp.full_like(v, _EXPM1[-1])
-    for c in reversed(_EXPM1[:-1]):
-        result = result * v + c
-    return result
+    return _polynomial(_EXPM1, v)
 
 
 def log1p_ratio(y):
@@ -40,3 +40,59 @@ def scaled_growth(v, rise):
     size = jnp.abs(safe)
     far = jnp.exp(jnp.maximum(safe, 0) - 2 * rise) * (-jnp.expm1(-size) / size)
     return jnp.where(small, jnp.exp(-2 * rise) * unit_growth(jnp.where(small, v, 0)), far)
+
+
+# log(2) as a sum whose first part has so few digits that its small multiples are exact. Of
+# exp(r) - 1 for |r| <= log(2)/2, the terms that count. Bits of the fraction, and the exponent of 1.
+_LOG2 = {
+    "float32": (0.693359375, -2.12194440054690581e-4),
+    "float64": (6.93147180369123816490e-01, 1.90821492927058770002e-10),
+}
+_TERMS = {"float32": 7, "float64": 13}
+_FORMAT: dict[str, tuple[Any, int, int]] = {
+    "float32": (np.uint32, 23, 127),
+    "float64": (np.uint64, 52, 1023),
+}
+
+
+@jax.custom_jvp
+def decay_and_rest(high, low):
+    """exp(-v/2) and 1 - exp(-v) for v = high + low >= 0, both to the last digits.
+
+    One exponential for the two: as 2^-n (1 + x) with x = exp(r) - 1 by its series. What is
+    below the range is 0.
+    """
+    name = high.dtype.name
+    (log2, log2_rest), terms = _LOG2[name], _TERMS[name]
+    half = high / 2
+    n = jnp.round(half * (1 / (log2 + log2_rest)))
+    r = (n * log2 - half) + (n * log2_rest - low / 2)
+    square = r * r
+    even, odd = (_polynomial(_EXPM1[start:terms:2], square) for start in (1, 2))
+    x = r + square * (even + r * odd)
+    power = _inverse_power_of_two(n)
+    decayed = power + power * x
+    return decayed, jnp.where(n == 0, -x * (2 + x), 1 - decayed * decayed)
+
+
+def _inverse_power_of_two(n):
+    """2^-n for whole numbers n >= 0, 0 where that is not normal, put together of bits."""
+    unsigned, digits, one = _FORMAT[n.dtype.name]
+    # A number whose last bits are the exponent, which the fraction is then pushed aside by.
+    shifted = 1.5 * 2.0**digits + (one - jnp.minimum(n, one))
+    bits = jax.lax.bitcast_convert_type(shifted, unsigned) << unsigned(digits)
+    return jax.lax.bitcast_convert_type(bits, n.dtype)
+
+
+@decay_and_rest.defjvp
+def _decay_and_rest_jvp(primals, tangents):
+    decayed, rest = decay_and_rest(*primals)
+    moved = tangents[0] + tangents[1]
+    return (decayed, rest), (-decayed * moved / 2, decayed * decayed * moved)
+
+
+def _polynomial(coefficients, x):
+    result = jnp.full_like(x, coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        result = result * x + c
+    return result

@@ -158,7 +158,7 @@ def solve(
     wanted = State._fields if form is _any_decay else names
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
     arrays = (t, w1, w2, *fields)
-    cut = layout.lay_out(arrays, _BLOCK, _BLOCK)
+    cut = layout.lay_out(arrays, _BLOCK, _BLOCK, one_pass=form is not _any_decay)
     if any(map(checks.is_traced, arrays)):
         found = _traced(wanted, form, arrays)
     else:

@@ -101,7 +101,10 @@ ODD = """
 import jax
 
 jax.config.update("jax_num_cpu_devices", 3)
+import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec as P
+from lindae_jax.batches.layout import lay_out
 from lindae_jax import Problem, simulate_pairs, theory
 
 rng = np.random.default_rng(3)
@@ -124,6 +127,18 @@ for shape in ((100_001,), (251, 203)):
     assert mapping.shape == shape
     expected = theory.mapping(9, w1[end], w2[end], Problem(lam[-5:], 0.5, 0.0))
     np.testing.assert_allclose(mapping[..., -5:], expected, rtol=1e-6)
+
+# Large matrices keep all cores of a CPU busy from one device; so does a function of one pass.
+def parts(*shapes, **options):
+    arrays = [jnp.zeros(shape) for shape in shapes]
+    spread = lay_out(arrays, 4096, 4096, **options).spread
+    return 1 if spread is None else spread.mesh.size
+
+assert parts((4, 200, 100), inner=2) == 1  # half of it more, as padding
+assert parts((3, 200, 100), inner=2) == parts((20, 100, 100), inner=2) == 3
+assert parts((90_000,), one_pass=True) == 1 and parts((90_001,)) == 3
+there = jax.device_put(jnp.zeros(90_000), NamedSharding(jax.make_mesh((3,), "x"), P("x")))
+assert lay_out([there], 4096, 4096, one_pass=True).spread.mesh.size == 3
 
 x = np.full(100_001, np.float32(0.3))
 seen = simulate_pairs(x, x, Problem(1.0), num_steps=1, observe=lambda step, a, b, p: a.sum())
