@@ -65,7 +65,7 @@ def reproduce(
         Option(
             "V",
             "Variance of the input noise of the DAE.",
-            "digits 0.03, mnist 0.5, cifar10 0.5, FILE half of eigenvalue H/2",
+            "digits 0.03, mnist 0.5, cifar10 0.5, FILE half of eigenvalue H/2 or the last above 0",
         ),
     ] = None,
     decay: Annotated[

@@ -197,8 +197,9 @@ def dynamics(
     *,
     spacing: float = 0.08,
     width: float = 1.3,
+    upright: bool = False,
 ) -> None:
-    """Lines of the predicted curves, crosses on the measured ones.
+    """Lines of the predicted curves, crosses or pluses on the measured ones.
 
     Parameters
     ----------
@@ -214,13 +215,16 @@ def dynamics(
         Of the crosses, as a part of the axes.
     width : float
         Of the lines.
+    upright : bool
+        Whether the crosses stand upright, to be told from others without colour.
     """
+    cross = _CROSS | ({"marker": "+", "markersize": 6} if upright else {})
     (low, high), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     for line, points in zip(predicted.T, measured.T, strict=True):
         ax.plot(steps, line, color=style.colour, linestyle=style.dashes, linewidth=width)
         place = (steps - low) / (high - low), (points - bottom) / (top - bottom)
         drawn = spaced(*place, column=spacing, height=spacing)
-        ax.plot(steps[drawn], points[drawn], color=style.colour, **_CROSS)
+        ax.plot(steps[drawn], points[drawn], color=style.colour, **cross)
 
 
 def spaced(

@@ -188,6 +188,14 @@ def own_file(tmp_path, x):
     return tmp_path / "own.npy"
 
 
+def test_data_of_few_directions_have_noise_and_decay_too(tmp_path, rng):
+    """Half of eigenvalue H/2 would be nothing: it is 0."""
+    x = (rng.normal(size=(50, 2)) @ rng.normal(size=(2, 12))).astype(np.float32)
+    settings, eigenvalues, _ = prepare(own_file(tmp_path, x))
+    assert eigenvalues[1] > 0 == eigenvalues[2]
+    assert settings.noise == settings.decay == np.float64(eigenvalues[1]) / 2
+
+
 def test_defaults_of_a_file_follow_from_its_spectrum(tmp_path, rng):
     x = rng.normal(size=(50, 12)) * np.linspace(3, 0.1, 12)
     settings, eigenvalues, _ = prepare(own_file(tmp_path, x.astype(np.float32)))

@@ -20,7 +20,7 @@ _NUM_STARTS, _SEED = 10, 49
 # A seed with starts in all four quadrants. The sharpness of the loss exceeds 40 at the
 # steepest of them: at this rate descent stays within 0.02 of the flow there too.
 _LEARNING_RATE, _LAST = 0.0005, 7_000
-# Within this of w*, a curve has arrived.
+# Within so much of w*, a curve has arrived.
 _ARRIVED = 0.01
 _TICKS = 0, 500, 2_500, 7_000
 _CURVE = plot.GREEN._replace(dashes="solid")
@@ -65,7 +65,8 @@ def numbers(*, quick: bool = False) -> dict[str, Any]:
 
 def _arrived(both: agreement.Agreement, fixed_point: np.ndarray) -> np.ndarray:
     """First epoch kept from which all curves of the theory stay at w*, (P,); inf if none."""
-    away = (np.abs(both.theory - fixed_point[:, None]) > _ARRIVED).any(axis=-1)
+    star = fixed_point[:, None]
+    away = (np.abs(both.theory - star) > _ARRIVED * star).any(axis=-1)
     last = len(away) - np.argmax(away[::-1], axis=0)
     return np.append(both.epoch, np.inf)[last]
 
@@ -91,7 +92,8 @@ def draw(numbers: dict[str, Any]) -> Any:
         above.set(ylim=(-3.2, 3.2), xlabel="epochs")
         above.set_title(f"noise {numbers['noise'][k]:g}, w* = {star:.2g}")
         plot.dynamics(above, time, *curves, _CURVE, spacing=0.13)
-        above.axhline(star, color=landscape.MINIMUM.colour, linewidth=1.0, zorder=3)
+        look = {"color": landscape.MINIMUM.colour, "linewidth": 1.5, "linestyle": "dashed"}
+        above.axhline(star, **look, zorder=5)
         landscape.draw(below, numbers["surface"], k)
         plot.descents(below, numbers["w1"][:, k], numbers["w2"][:, k], landscape.PATH)
     axes[0, 0].set_ylabel("mapping w1 w2")
@@ -117,8 +119,8 @@ def caption(numbers: dict[str, Any]) -> str:
         f"along the closed form (lines): they are at most {apart:.2g} apart, and {halved:.3f} of "
         f"that at half the rate. The more noise, the smaller the mapping w* = eigenvalue / "
         f"(eigenvalue + noise) in the end ({ends}), and the sooner it is reached: all starts are "
-        f"within {_ARRIVED:g} of it from epochs {times} on. Below, noise makes the loss steeper "
-        f"and draws the weights of least loss (blue) towards the saddle (star). "
+        f"within {100 * _ARRIVED:g} % of it from about epochs {times} on. Below, noise makes the "
+        f"loss steeper and draws the weights of least loss (blue) towards the saddle (star). "
         f"Unlike the paper, which says that noise speeds up convergence, we must add for whom: "
         f"equal weights approach w* at twice the eigenvalue whatever the noise, unequal ones "
         f"faster the more noise there is. The paper's equation (5) holds for these ten starts, "

@@ -17,7 +17,9 @@ SEE = (
 
 _EIGENVALUE, _START = 1.0, 0.01
 _NOISE = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
-_NUM_STEPS = 120
+_NUM_STEPS = 360
+# Of them, those that are drawn where each learns at its own rate.
+_SHOWN = 120
 _LARGEST_NOISE = 5.0
 _STYLES = plot.GREEN._replace(dashes="solid"), plot.ORANGE._replace(dashes="dashed")
 _RATIO = plot.BLUE._replace(dashes="dashdot")
@@ -100,15 +102,15 @@ def draw(numbers: dict[str, Any]) -> Any:
         dae, wdae = numbers["mapping"][:, :, k].T
         left.plot(epoch, dae, color=shades[0][k].colour, linewidth=1.3)
         # As circles, for as lines they would hide those that they lie on.
-        drawn = plot.spaced(epoch / epoch[-1], wdae, column=0.12, height=0.12)
+        drawn = plot.spaced(epoch / _SHOWN, wdae, column=0.12, height=0.12)
         left.plot(epoch[drawn], wdae[drawn], color=shades[1][k].colour, **_CIRCLE)
         ahead = numbers["difference_at_rate_of_dae"][:, k]
         right.plot(epoch, ahead, color=shades[1][k].colour, linewidth=1.3)
         right.plot(epoch, numbers["difference"][:, k], color="black", linewidth=2.0)
     left.set(title="each at its rate", ylabel="mapping", ylim=(-0.03, 0.85))
     right.set(title="DAE \u2212 WDAE", ylabel="difference", ylim=(-0.03, 0.55))
-    for ax in (left, right):
-        ax.set(xlabel="epochs", xlim=(-0.02 * epoch[-1], epoch[-1]))
+    for ax, last in ((left, _SHOWN), (right, epoch[-1])):
+        ax.set(xlabel="epochs", xlim=(-0.02 * last, last))
     _draw_rates(middle, numbers["curves"])
     entries = {"DAE": _STYLES[0], "WDAE": _STYLES[1], "ratio R": _RATIO}
     plot.legend(figure, entries, _KEY.format(*numbers["noise"][[0, -1]]))

@@ -213,7 +213,9 @@ def draw(numbers: dict[str, Any]) -> Any:
         row[0].set_ylabel("mapping")
     for ax in axes[-1]:
         ax.set_xlabel("epochs")
-    caption = "lines: theory, crosses: singular values in training, numbers: directions"
+    caption = (
+        "lines: theory; crosses (AE) and pluses: singular values\nin training; numbers: directions"
+    )
     plot.legend(figure, dict(zip(NETWORKS, _STYLES, strict=True)), caption)
     return figure
 
@@ -226,7 +228,8 @@ def _draw_one(ax: Any, found: dict[str, Any], network: int) -> None:
     ax.set(xlim=(-0.02 * epoch[-1], epoch[-1]), ylim=(-0.03, 1.05))
     ax.locator_params(axis="x", nbins=5)
     for k in (0, network):
-        plot.dynamics(ax, epoch, found["theory"][:, k], measured[:, k], _STYLES[k])
+        curves = found["theory"][:, k], measured[:, k]
+        plot.dynamics(ax, epoch, *curves, _STYLES[k], upright=k > 0)
     plot.label_above(ax, saved["half_time"][0], labels)
     plot.label_right(ax, found["theory"][-1, network], labels)
 
@@ -264,11 +267,8 @@ def _words(found: dict[str, Any], compared: bool) -> str:
     """Of one data set; compared with the start from the mean, if the theory has another."""
     settings = found["settings"]
     done = np.asarray(found["converged"], bool)
-    names = [
-        f"{name} {', '.join(str(int(j)) for j in np.array(settings['directions'])[~row & (w > 0)])}"
-        for name, row, w in zip(NETWORKS, done, found["fixed_point"], strict=True)
-        if (~row & (w > 0)).any()
-    ]
+    fixed_point = np.asarray(found["fixed_point"])
+    pending = _named(settings, ~done & (fixed_point > 0))
     text = (
         f"{sources.title(settings['data'])} ({settings['num_samples']:,} images, "
         f"{settings['hidden']} hidden units, decay {settings['decay']:g}, "
@@ -287,7 +287,20 @@ def _words(found: dict[str, Any], compared: bool) -> str:
             f"later than predicted (median of the directions that do)"
         )
         text += f", {usual:.0f} % later than predicted from the mean singular value" * compared
-    return text + (f". Not yet converged: {'; '.join(names)}." if names else ".")
+    text += f". Not yet converged: {pending}" if pending else ""
+    nothing = _named(settings, fixed_point == 0)
+    return text + (f". Not to be learned at all (w* = 0): {nothing}." if nothing else ".")
+
+
+def _named(settings: dict[str, Any], which: np.ndarray) -> str:
+    """Networks with those of their directions that are marked, (3, K)."""
+    directions = np.array(settings["directions"])
+    parts = [
+        f"{name} {', '.join(str(int(j)) for j in directions[row])}"
+        for name, row in zip(NETWORKS, np.asarray(which, bool), strict=True)
+        if row.any()
+    ]
+    return "; ".join(parts)
 
 
 def _late(found: dict[str, Any], which: str) -> float:

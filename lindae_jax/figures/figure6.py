@@ -17,8 +17,8 @@ from lindae_jax.spectrum import Spectrum
 
 TITLE = "Figure 6: nonlinear networks (ReLU) under noise and under weight decay"
 SEE = (
-    "Below, on the left: squares of noise near the line are directions learned as soon as without "
-    "it, triangles of decay above the line are directions learned later."
+    "Below, on the left: squares of noise at the line or a little below are directions learned as "
+    "soon as without it, triangles of decay above the line are directions learned later."
 )
 DATA = ("mnist",)
 
@@ -316,9 +316,13 @@ def _paper(numbers: dict[str, Any]) -> str:
         f"deviation 2, that is variance 4, with decay 0.0045. The paper tuned the decay by hand "
         f"until both networks were regularised alike, which cannot hold for all directions. The "
         f"loss is a mean over the {inputs} components, so that decay {decay:.3g} weighs as much "
-        f"as {decay * inputs / 2:.3g} in the linear theory, where it keeps all directions of "
-        f"smaller eigenvalue from being learned at all, while noise leaves a part eigenvalue / "
-        f"(eigenvalue + noise) of each."
+        f"as {decay * inputs / 2:.3g} in the linear theory"
+        + (
+            ", where it keeps all directions of smaller eigenvalue from being learned at all, "
+            "while noise leaves a part eigenvalue / (eigenvalue + noise) of each."
+            if decay
+            else "."
+        )
     )
 
 

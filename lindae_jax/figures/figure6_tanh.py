@@ -6,8 +6,8 @@ from lindae_jax.figures import figure6
 
 TITLE = "Figure 6 with tanh, as in the paper's supplement: under noise and under weight decay"
 SEE = (
-    "With tanh for ReLU: below, on the left, how much later or sooner than without either "
-    "directions are learned with noise (squares) and with decay (triangles)."
+    "With tanh for ReLU: below, on the left, how late directions are learned under noise (squares) "
+    "and under decay (triangles), as multiples of the time without either."
 )
 DATA = figure6.DATA
 

@@ -243,7 +243,7 @@ def draw(numbers: dict[str, Any]) -> Any:
     plot.legend(
         figure,
         dict(zip(NETWORKS, _STYLES, strict=True)),
-        "lines: theory, crosses: training, triangles: predicted best epoch\n"
+        "lines: theory, crosses (AE) and pluses: training, triangles: predicted best epoch\n"
         "dotted: the best mapping of these directions, and the error it leaves",
     )
     return figure
@@ -259,7 +259,12 @@ def _draw_errors(ax: Any, numbers: dict[str, Any]) -> None:
     for k, style in enumerate(_STYLES):
         columns = slice(k, k + 1)
         plot.dynamics(
-            ax, x, numbers["predicted"][:, columns], numbers["measured"][:, columns], style
+            ax,
+            x,
+            numbers["predicted"][:, columns],
+            numbers["measured"][:, columns],
+            style,
+            upright=k > 0,
         )
         best = numbers["predicted_best_epoch"][k], numbers["predicted_best_error"][k]
         plot.mark(ax, np.log10(best[0]), best[1], style)
@@ -279,6 +284,7 @@ def _draw_mappings(ax: Any, numbers: dict[str, Any]) -> None:
             numbers["predicted_mapping"][k][:, None],
             numbers["measured_mapping"][k][:, None],
             style,
+            upright=k > 0,
         )
     ticks = np.arange(int(np.ceil(x[-1])), int(np.floor(x[0])) + 1)
     ax.set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])

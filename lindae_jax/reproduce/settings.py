@@ -194,7 +194,9 @@ def _from_spectrum(eigenvalues: np.ndarray, hidden: int | None) -> dict[str, Any
         )
     hidden = hidden or min(256, max(1, len(eigenvalues) // 2))
     reach = min(hidden, len(eigenvalues))
-    half = float(eigenvalues[max(reach // 2, 1) - 1]) / 2
+    # Data of few directions: the last of them. Beyond, a `Spectrum` of data is exactly 0.
+    rank = int((eigenvalues > 0).sum())
+    half = float(eigenvalues[max(min(reach // 2, rank), 1) - 1]) / 2
     return {
         "hidden": hidden,
         "noise": half,

@@ -56,6 +56,17 @@ def test_a_small_start_ends_at_the_least_norm_under_both(numbers):
         np.testing.assert_allclose(norm[-1, :, -1], np.sqrt(2 * STAR), rtol=1e-3)
 
 
+def test_the_small_start_is_halfway_later_under_decay(numbers):
+    early, late = numbers["half_time_of_small_start"]
+    assert 1.05 * early < late < 1.2 * early
+    small = numbers["mapping"]["theory"][..., -1]
+    for k, time in enumerate((early, late)):
+        reached = np.interp(STAR / 2, small[:, k], numbers["epoch"])
+        np.testing.assert_allclose(reached, time, rtol=0.01)
+    text = figure4.caption(numbers)
+    assert f"at epoch {early:,.0f} under noise and {late:,.0f} under decay" in text
+
+
 def test_decay_overshoots_from_unequal_weights_and_noise_never_does(numbers):
     noise, decay = numbers["peak"]
     # The flow under noise is monotone.

@@ -70,6 +70,14 @@ def test_runs_scatter_around_the_expected_one(numbers):
     assert not numbers["expected"][0].round(4).any()
 
 
+def test_the_mean_is_off_by_less_than_the_runs_scatter_and_falls_faster(numbers):
+    """At second order in what the runs scatter: as 1/N, not as its root."""
+    mean, error = numbers["mean_difference"], numbers["mean_difference_standard_error"]
+    assert (mean[0] < -2 * error[0]).all()
+    # With four times the samples less than half of it is left.
+    assert (mean[0] / mean[1] > 2).all()
+
+
 def test_a_run_alone_is_the_one_drawn(numbers):
     """Seed 3 with N = 256, its weights' product in the eigenbasis read out by itself."""
     spectrum = Spectrum.from_data(data.load("digits"))
