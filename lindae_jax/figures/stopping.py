@@ -243,7 +243,8 @@ def draw(numbers: dict[str, Any]) -> Any:
     plot.legend(
         figure,
         dict(zip(NETWORKS, _STYLES, strict=True)),
-        "lines: theory, crosses (AE) and pluses: training, triangles: predicted best epoch\n"
+        "lines: theory; crosses (AE), pluses: training\n"
+        "triangles: predicted best epoch\n"
         "dotted: the best mapping of these directions, and the error it leaves",
     )
     return figure
