@@ -159,7 +159,7 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = Fals
     if math.prod(shape) < FEW or math.prod(batch) == 1:
         return None
     devices = _devices(arrays)
-    if devices and devices[0].platform == "cpu" and not _lie_on_several(arrays):
+    if devices and devices[0].platform == "cpu" and _first_spread(arrays) is None:
         if one_pass or not _evenly(batch, len(devices), inner):
             return None
         if len(devices) == 1 and _evenly(batch, num_cores(), inner):
@@ -191,15 +191,16 @@ def of(arrays: Sequence[jax.Array]) -> set[Any]:
     return next(put, arrays[0]).devices()
 
 
-def _lie_on_several(arrays: Sequence[jax.Array]) -> bool:
-    return any(len(x.sharding.device_set) > 1 for x in arrays)
+def _first_spread(arrays: Sequence[jax.Array]) -> jax.Array | None:
+    """The first that lies on several devices."""
+    return next((x for x in arrays if len(x.sharding.device_set) > 1), None)
 
 
 def _devices(arrays: Sequence[jax.Array]) -> Sequence[Any]:
-    for x in arrays:
-        if len(x.sharding.device_set) > 1:
-            here = sorted(x.sharding.device_set, key=operator.attrgetter("id"))
-            return here if x.is_fully_addressable else []
+    x = _first_spread(arrays)
+    if x is not None:
+        here = sorted(x.sharding.device_set, key=operator.attrgetter("id"))
+        return here if x.is_fully_addressable else []
     if any(x.committed for x in arrays) or _default_device() is not None:
         return []
     return jax.local_devices()

@@ -93,14 +93,11 @@ def follow(path: Path, t: jax.Array) -> State:
     # Nothing is left of weights that shrink from w1 = -w2 to below the smallest number.
     grown_p = jnp.where(grown_p <= 0, 1, grown_p)
     norm = jnp.sqrt(grown_p) * jnp.sqrt(grown_q)
-    weights = (
-        jnp.where(forever, end, _ratio(weight, norm))
-        for weight, end in ((small, path.end.small), (big, path.end.big))
-    )
-    # What is divided is chosen first, for a division costs most.
     end, limited = path.end, functools.partial(jnp.where, forever)
-    first = _ratio(limited(end.over, small), limited(end.under, grown_p))
-    moved = *weights, first * _ratio(limited(1, big), limited(1, grown_q))
+    # What is divided is chosen first, for a division costs most.
+    w = _ratio(limited(end.over, small), limited(end.under, grown_p))
+    w *= _ratio(limited(1, big), limited(1, grown_q))
+    moved = limited(end.small, _ratio(small, norm)), limited(end.big, _ratio(big, norm)), w
     small, big, w = (
         jnp.where(unmoved, _valued(x, y), y) for x, y in zip(path.begin, moved, strict=True)
     )

@@ -1,10 +1,10 @@
 """Growth over a time at a rate, in forms that are right where the rate is zero."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from lindae_jax.theory import twofloat
 
 
 def fraction_gone(v):
@@ -43,16 +43,12 @@ def scaled_growth(v, rise):
 
 
 # log(2) as a sum whose first part has so few digits that its small multiples are exact. Of
-# exp(r) - 1 for |r| <= log(2)/2, the terms that count. Bits of the fraction, and the exponent of 1.
+# exp(r) - 1 for |r| <= log(2)/2, the terms that count.
 _LOG2 = {
     "float32": (0.693359375, -2.12194440054690581e-4),
     "float64": (6.93147180369123816490e-01, 1.90821492927058770002e-10),
 }
 _TERMS = {"float32": 7, "float64": 13}
-_FORMAT: dict[str, tuple[Any, int, int]] = {
-    "float32": (np.uint32, 23, 127),
-    "float64": (np.uint64, 52, 1023),
-}
 
 
 @jax.custom_jvp
@@ -70,18 +66,9 @@ def decay_and_rest(high, low):
     square = r * r
     even, odd = (_polynomial(_EXPM1[start:terms:2], square) for start in (1, 2))
     x = r + square * (even + r * odd)
-    power = _inverse_power_of_two(n)
+    power = twofloat.two_to_minus(n)
     decayed = power + power * x
     return decayed, jnp.where(n == 0, -x * (2 + x), 1 - decayed * decayed)
-
-
-def _inverse_power_of_two(n):
-    """2^-n for whole numbers n >= 0, 0 where that is not normal, put together of bits."""
-    unsigned, digits, one = _FORMAT[n.dtype.name]
-    # A number whose last bits are the exponent, which the fraction is then pushed aside by.
-    shifted = 1.5 * 2.0**digits + (one - jnp.minimum(n, one))
-    bits = jax.lax.bitcast_convert_type(shifted, unsigned) << unsigned(digits)
-    return jax.lax.bitcast_convert_type(bits, n.dtype)
 
 
 @decay_and_rest.defjvp

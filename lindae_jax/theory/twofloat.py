@@ -43,6 +43,16 @@ def inverse_power_of_two(x: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(jnp.asarray(layout[3], layout[0]) - bits, x.dtype)
 
 
+def two_to_minus(n: jax.Array) -> jax.Array:
+    """2^-n for whole numbers n >= 0; 0 where that is not normal."""
+    unsigned, info = _LAYOUT[np.dtype(n.dtype)][0], jnp.finfo(n.dtype)
+    one = 1 - info.minexp  # the exponent of 1
+    # A number whose last bits are the exponent, pushed to where exponents are.
+    shifted = 1.5 * 2.0**info.nmant + (one - jnp.minimum(n, one))
+    bits = jax.lax.bitcast_convert_type(shifted, unsigned)
+    return jax.lax.bitcast_convert_type(bits << jnp.asarray(info.nmant, unsigned), n.dtype)
+
+
 def add(a: jax.Array, b: jax.Array) -> TwoFloat:
     """a + b without error."""
     total = a + b

@@ -48,10 +48,11 @@ def test_what_is_known_is_computed_within_jit_vmap_and_grad_too(name, dtype):
     call = calls(dtype)[name]
     expected = call().sum()
     one = jnp.ones((), dtype)
-    found = [jax.jit(lambda y: y * call().sum())(one)]
-    if name != "mapping, decay":  # which compiles for seconds each time
-        found.append(jax.vmap(lambda y: y * call().sum())(one[None])[0])
-        found.append(jax.grad(lambda y: y * call().sum())(one))
+    found = (
+        jax.jit(lambda y: y * call().sum())(one),
+        jax.vmap(lambda y: y * call().sum())(one[None])[0],
+        jax.grad(lambda y: y * call().sum())(one),
+    )
     np.testing.assert_allclose(found, expected, rtol=16 * np.finfo(dtype).eps)
 
 
