@@ -86,9 +86,10 @@ class Path(NamedTuple):
 
 def follow(path: Path, t: jax.Array) -> State:
     """The state at epoch t."""
-    forever = jnp.isinf(t)
-    unmoved = (t == 0) | (path.still & ~forever)
     half, gone = _growth(path, t)
+    # What has decayed to nothing is over, to the last digit.
+    forever = jnp.isinf(t) | (half == 0)
+    unmoved = (t == 0) | (path.still & ~forever)
     small, big, grown_p, grown_q = _totals(path.sums, half, gone)
     # Nothing is left of weights that shrink from w1 = -w2 to below the smallest number.
     grown_p = jnp.where(grown_p <= 0, 1, grown_p)

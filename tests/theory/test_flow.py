@@ -51,6 +51,18 @@ def test_within_16_eps_in_every_regime_at_100_000_points(name, dtype):
 # --- exact statements -------------------------------------------------------
 
 
+def test_what_is_over_is_at_its_limit_bit_by_bit(rng, dtype):
+    _, w1, w2, problem = _random(rng, dtype)
+    # At the slowest of these, z t' is beyond all exponents.
+    late = dtype(1e9) / problem.eigenvalue
+    for found, limit in zip(
+        (*theory.weights(late, w1, w2, problem), theory.mapping(late, w1, w2, problem)),
+        (*theory.weights(np.inf, w1, w2, problem), theory.mapping(np.inf, w1, w2, problem)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, limit)
+
+
 def _random(rng, dtype, n=200):
     """Moderate points of any signs: t, w1, w2 and the problem's numbers."""
     t, w1, w2 = rng.uniform(0, 300, n), rng.normal(0, 1, n), rng.normal(0, 1, n)
