@@ -12,7 +12,7 @@ from lindae_jax.batches.blocks import in_blocks
 from lindae_jax.batches.passes import in_passes
 
 # XLA stops at 256 bits of itself.
-WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
+_WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
 
 
 class Layout(NamedTuple):
@@ -144,20 +144,20 @@ def compiled(
 
     Not for traced arrays: the options would be those of another program.
     """
-    if _platform(devices.of(arrays)) == "cpu":
-        return _compiled_wide(function, tuple(static))
-    return _compiled(function, tuple(static))
+    return _compiled(function, tuple(static), _platform(devices.of(arrays)) == "cpu")
 
 
 @functools.cache
-def _compiled(function: Callable[..., Any], static: tuple[int, ...]) -> Any:
-    return jax.jit(function, static_argnums=static)
+def _compiled(function: Callable[..., Any], static: tuple[int, ...], wide: bool) -> Any:
+    options = wide_options() if wide else None
+    return jax.jit(function, static_argnums=static, compiler_options=options)
 
 
 @functools.cache
-def _compiled_wide(function: Callable[..., Any], static: tuple[int, ...]) -> Any:
+def wide_options() -> dict[str, Any] | None:
+    """Compiler options for the widest vectors of a CPU; none where this JAX knows no such."""
     try:
-        jax.jit(lambda x: x, compiler_options=WIDE)(0)
-    except jax.errors.JaxRuntimeError:  # a JAX that no longer knows the option
-        return _compiled(function, static)
-    return jax.jit(function, static_argnums=static, compiler_options=WIDE)
+        jax.jit(lambda x: x, compiler_options=_WIDE)(0)
+    except jax.errors.JaxRuntimeError:
+        return None
+    return _WIDE

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from lindae_jax.batches import registers
+from lindae_jax.batches import layout, registers
 from lindae_jax.batches.devices import num_cores
 from lindae_jax.bench.answers import Pairs, relative_error
 from lindae_jax.bench.machine import COMPILER_FLAGS, vectors
@@ -229,22 +229,33 @@ def _product(dtype: str, library: str, size: int) -> Variant:
 _matmul = jax.jit(functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST))
 
 
+def compiled(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The function under `jit`, and on a CPU with wide vectors also as told to use them.
+
+    Yields
+    ------
+    label, function
+    """
+    yield "", jax.jit(function)
+    wide = layout.wide_options()
+    if wide and jax.default_backend() == "cpu" and max(vector_bits()) > 256:
+        yield "512-bit vectors", jax.jit(function, compiler_options=wide)
+
+
 def exponentials(shape: tuple[int, ...], dtype: str) -> list[Variant]:
     """`sum(exp(x))` of an array; work in numbers."""
     size = int(np.prod(shape))
     x = _everywhere(np.linspace(-20, 0, size).reshape(shape).astype(dtype))
 
-    def run(steps: int) -> jax.Array:
-        for _ in range(steps):
-            out = jax.block_until_ready(_sum_of_exponentials(x))
-        return out
+    def variant(label: str, total: Callable[[jax.Array], jax.Array]) -> Variant:
+        def run(steps: int) -> jax.Array:
+            for _ in range(steps):
+                out = jax.block_until_ready(total(x))
+            return out
 
-    def error() -> float:
-        return relative_error([run(1)], [np.exp(np.asarray(x, np.longdouble)).sum()])
+        def error() -> float:
+            return relative_error([run(1)], [np.exp(np.asarray(x, np.longdouble)).sum()])
 
-    return [Variant("", float(size), run, error, 1000 * float(jnp.finfo(dtype).eps))]
+        return Variant(label, float(size), run, error, 1000 * float(jnp.finfo(dtype).eps))
 
-
-@jax.jit
-def _sum_of_exponentials(x: jax.Array) -> jax.Array:
-    return jnp.exp(x).sum()
+    return [variant(*each) for each in compiled(lambda x: jnp.exp(x).sum())]

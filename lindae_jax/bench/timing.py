@@ -55,6 +55,8 @@ class Case(NamedTuple):
     dtype: str = "float32"
     size: int | None = None
     """Position on the plot of cost against size, for cases that belong there."""
+    rest: float = 0.0
+    """Seconds before each run, for what the one before has left running."""
 
 
 class Ready(NamedTuple):
@@ -98,6 +100,7 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
         # Another one begins each round, for a core may tire or be taken away in rhythm.
         for i in range(len(ready)):
             at = (turn + i) % len(ready)
+            time.sleep(case.rest)
             times[at].append(timed(ready[at].variant.run, ready[at].steps))
     return {
         "name": case.name,

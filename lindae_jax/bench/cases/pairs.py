@@ -18,12 +18,12 @@ from lindae_jax.simulate import simulate_pairs
 
 _SAVE_EVERY = 25
 # Who simulates 10^8 pairs does not stop after ten steps.
-_LEAST_STEPS = 500
+_LEAST_STEPS = 1000
 
-# Beyond so many pairs, whose runs last seconds, the widest vectors alone are the ceiling.
+# Beyond so many pairs, whose runs last seconds, the library runs alone.
 _MANY = 10**7
 
-# Of the rivals whose steps are those of the library, and of those that solve the flow.
+# Rivals whose steps are those of the library, and those that solve the flow.
 _STEPPING = {
     "original algorithm, Python loop": rivals.python_loop,
     "NumPy": rivals.numpy_blocks,
@@ -94,13 +94,14 @@ def _final_case(
     pairs = random_pairs(num_pairs, dtype, decay=decay)
     least = 10 if quick else _LEAST_STEPS
     library = Contender(LIBRARY, "library", [_library_pairs(pairs, least)])
-    compiled, absent = contenders(_kernels(pairs, quick, least), "ceiling")
+    kernels = _kernels(pairs, quick, least, every_width=num_pairs == 10**6)
+    compiled, absent = contenders(kernels if num_pairs <= _MANY else {}, "ceiling")
     others: list[Contender] = []
     if headline:
         fast = ceilings.multiply_adds(dtype, quick=quick)
         compiled.append(Contender("multiply-adds in JAX", "ceiling", fast))
     if headline and not (quick and dtype == "float64"):
-        others, missing = contenders(_rivals(pairs, quick))
+        others, missing = contenders(_rivals(pairs, quick, flowing=dtype == "float32"))
         absent |= missing
     return Case(
         *("pairs", title, "pair-steps", [library, *compiled, *others], absent),
@@ -110,23 +111,28 @@ def _final_case(
     )
 
 
-def _kernels(pairs: Pairs, quick: bool, least: int = 1) -> dict[str, Callable[[], list[Variant]]]:
-    """In C, by the width of the vectors: that of most machines, and the widest here."""
+def _kernels(
+    pairs: Pairs, quick: bool, least: int = 1, *, every_width: bool = True
+) -> dict[str, Callable[[], list[Variant]]]:
+    """In C, by the width of the vectors: the widest here, or also that of most machines."""
 
     def kernel(bits: int) -> Callable[[], list[Variant]]:
         way = functools.partial(ceilings.c_pairs, bits=bits, quick=quick)
         return lambda: _stepping(way, pairs, least_steps=least)
 
-    # Of many pairs the widest alone.
-    some = ceilings.vector_bits()[-1 if len(pairs.w1) > _MANY else 0 :]
+    some = ceilings.vector_bits()[0 if every_width else -1 :]
     return {f"C kernel, {bits} bits": kernel(bits) for bits in some}
 
 
-def _rivals(pairs: Pairs, quick: bool) -> dict[str, Callable[[], list[Variant]]]:
+def _rivals(
+    pairs: Pairs, quick: bool, *, flowing: bool
+) -> dict[str, Callable[[], list[Variant]]]:
+    ways = [(_stepping, name, way) for name, way in _STEPPING.items()]
+    if flowing:
+        ways += [(_flowing, name, way) for name, way in _FLOWING.items()]
     return {
         name: functools.partial(of, functools.partial(way, quick=quick), pairs)
-        for of, ways in ((_stepping, _STEPPING), (_flowing, _FLOWING))
-        for name, way in ways.items()
+        for of, name, way in ways
     }
 
 
