@@ -151,7 +151,7 @@ def draw(result: Reproduction) -> Any:
     for ax, other in zip(figure.axes, (1, 2), strict=True):
         for k in (0, other):
             curves = result.theory[:, k, columns], result.training[:, k, columns]
-            plot.dynamics(ax, result.epochs, *curves, styles[k])
+            plot.dynamics(ax, result.epochs, *curves, styles[k], upright=k > 0)
         plot.label_above(ax, result.half_time_reached[0, columns], labels)
         plot.label_right(ax, result.theory[-1, other, columns], labels)
     names = (
@@ -159,7 +159,7 @@ def draw(result: Reproduction) -> Any:
         f"WDAE, decay {settings.decay:.3g}",
         f"DAE, noise variance {settings.noise:.3g}",
     )
-    caption = "lines: theory, crosses: training, numbers: directions"
+    caption = "lines: theory; crosses (AE) and pluses: training; numbers: directions"
     plot.legend(figure, dict(zip(names, styles, strict=True)), caption)
     return figure
 

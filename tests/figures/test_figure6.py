@@ -120,6 +120,18 @@ def test_the_caption_claims_only_what_was_found(numbers):
     )
 
 
+def test_the_caption_tells_of_a_curve_that_comes_back(numbers):
+    mapping, final = numbers["mapping"], numbers["final"]
+    fall = mapping[:, 2, 0].max() - final[2, 0]
+    assert fall > 0.03
+    text = figure6.caption(numbers)
+    top = mapping[:, 2, 0].max()
+    assert f"direction 1 in the DAE goes up to {top:.2f}" in text
+    assert f"and back to {final[2, 0]:.2f}" in text
+    rising = np.minimum(mapping, final)
+    assert "need not only rise" not in figure6.caption(numbers | {"mapping": rising})
+
+
 def test_where_nothing_is_learned_it_is_still_drawn_and_said(short):
     found = figure6.numbers(quick=True)
     assert np.isnan(found["half_time"]).all()
