@@ -124,9 +124,7 @@ def _kernels(
     return {f"C kernel, {bits} bits": kernel(bits) for bits in some}
 
 
-def _rivals(
-    pairs: Pairs, quick: bool, *, flowing: bool
-) -> dict[str, Callable[[], list[Variant]]]:
+def _rivals(pairs: Pairs, quick: bool, *, flowing: bool) -> dict[str, Callable[[], list[Variant]]]:
     ways = [(_stepping, name, way) for name, way in _STEPPING.items()]
     if flowing:
         ways += [(_flowing, name, way) for name, way in _FLOWING.items()]
