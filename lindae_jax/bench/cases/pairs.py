@@ -125,12 +125,11 @@ def _kernels(
 
 
 def _rivals(pairs: Pairs, quick: bool, *, flowing: bool) -> dict[str, Callable[[], list[Variant]]]:
-    ways = [(_stepping, name, way) for name, way in _STEPPING.items()]
-    if flowing:
-        ways += [(_flowing, name, way) for name, way in _FLOWING.items()]
+    kinds = ((_stepping, _STEPPING), (_flowing, _FLOWING if flowing else {}))
     return {
         name: functools.partial(of, functools.partial(way, quick=quick), pairs)
-        for of, name, way in ways
+        for of, ways in kinds
+        for name, way in ways.items()
     }
 
 
