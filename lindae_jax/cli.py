@@ -163,7 +163,7 @@ def figure(
         Option(
             "NAME|FILE",
             "Data of a figure made from data, as of reproduce; with all: but not of stopping. "
-            "Alone, that takes a minute with mnist, a few with cifar10.",
+            "Alone, that takes some minutes, for it shortens training, not the data.",
             "with --quick the digits, else the paper's, of stopping the digits",
         ),
     ] = None,

@@ -98,7 +98,9 @@ def draw(numbers: dict[str, Any]) -> Any:
         plot.descents(below, numbers["w1"][:, k], numbers["w2"][:, k], landscape.PATH)
     axes[0, 0].set_ylabel("mapping w1 w2")
     axes[1, 0].set_ylabel("w2")
-    landscape.legend(figure, f"lines: theory, crosses: gradient descent\n{plot.ROOT_TIME}")
+    landscape.legend(
+        figure, f"lines: theory, crosses: gradient descent, dashed: w*\n{plot.ROOT_TIME}"
+    )
     return figure
 
 

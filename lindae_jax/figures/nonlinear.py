@@ -137,12 +137,13 @@ def times(epoch: np.ndarray, mapping: np.ndarray) -> dict[str, Any]:
     """
     final = mapping[epoch > epoch[-1] - _FINAL].mean(axis=0)
     learned = final >= LEARNED
+    last = np.where(learned[0], final[0], np.nan)
     level = np.where(learned, final / 2, np.nan).astype(mapping.dtype)
     half_time = np.where(learned, np.asarray(first_passage(epoch, mapping, level)), np.nan)
     return {
         "final": final,
         "half_time": half_time,
         "learned_by_all": np.flatnonzero(learned.all(axis=0)) + 1,
-        "final_ratio": np.where(learned[1:] & learned[0], final[1:] / final[0], np.nan),
+        "final_ratio": np.where(learned[1:], final[1:] / last, np.nan),
         "half_time_ratio": half_time[1:] / half_time[0],
     }

@@ -288,7 +288,10 @@ def _draw_mappings(ax: Any, numbers: dict[str, Any]) -> None:
             upright=k > 0,
         )
     ticks = np.arange(int(np.ceil(x[-1])), int(np.floor(x[0])) + 1)
-    ax.set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])
+    if len(ticks) > 1:
+        ax.set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])
+    else:  # variances of about one size
+        ax.xaxis.set_major_formatter(lambda x, _: f"{10**x:.2g}")
 
 
 def caption(numbers: dict[str, Any]) -> str:
@@ -330,7 +333,8 @@ def _chosen(numbers: dict[str, Any]) -> str:
         )
     if not np.isfinite(numbers["measured_best_epoch"][0]):
         return f"Where its error is least in this run, {found}."
-    if not ((relative[learned] > 1).all() and (relative[left] < 1).all()):
+    some = learned.any() and left.any()
+    if not (some and (relative[learned] > 1).all() and (relative[left] < 1).all()):
         return f"At its best epoch {found}."
     return (
         f"As the directions are learned one by one, stopping keeps those whose variance exceeds "

@@ -99,6 +99,10 @@ def test_the_caption_claims_only_what_was_found(numbers):
     # Another choice of directions.
     text = stopping.caption(numbers | {"measured_mapping": numbers["measured_mapping"][:, ::-1]})
     assert "stopping keeps" not in text
+    # A choice is one where something is kept.
+    text = stopping.caption(numbers | {"measured_mapping": 0 * numbers["measured_mapping"]})
+    assert "learned 0 directions" in text
+    assert "stopping keeps" not in text
     # Networks that learn on to the end.
     none = [np.nan] * 3
     text = stopping.caption(numbers | {"predicted_best_epoch": none, "measured_best_epoch": none})
@@ -107,6 +111,18 @@ def test_the_caption_claims_only_what_was_found(numbers):
     assert "best epoch the AE" not in text
     assert "stopping still helps" not in text
     assert "nan" not in text
+
+
+def test_variances_of_about_one_size_have_ticks_too(numbers):
+    near = np.geomspace(5, 2, len(numbers["eigenvalue"]))
+    with plot.settings():
+        figure = stopping.draw(numbers | {"eigenvalue": near})
+        assert collisions(figure) == []
+        low, high = figure.axes[1].get_xlim()
+        labels = figure.axes[1].get_xticklabels()
+        shown = [t.get_text() for t in labels if low <= t.get_position()[0] <= high]
+    assert len(shown) > 1
+    assert all(2 <= float(text) <= 5 for text in shown)
 
 
 def test_without_a_best_epoch_it_is_still_drawn(numbers):
