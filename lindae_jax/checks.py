@@ -93,6 +93,14 @@ def at_top_level() -> contextlib.AbstractContextManager[None]:
     return jax.ensure_compile_time_eval() if is_tracing() else contextlib.nullcontext()
 
 
+def decays(problem: Problem) -> bool:
+    """Whether decay, an array, may be non-zero somewhere."""
+    if is_traced(problem.decay):
+        return True
+    with at_top_level():
+        return bool(jnp.any(problem.decay))
+
+
 def result_dtype(named: dict[str, Any]) -> np.dtype:
     """The one floating dtype of a call.
 

@@ -145,10 +145,10 @@ def flatness(report: dict[str, Any]) -> list[str]:
         if len(sized) < 2:
             continue
         costs = np.array([1 / rate(library_of(c)) for c in sized])
-        sizes = [c["size"] for c in sized]
+        sizes, steps = zip(*((c["size"], library_of(c)["steps"]) for c in sized), strict=True)
         found.append(
-            f"cost of a pair-step from {min(sizes):,} to {max(sizes):,} pairs, {dtype}: "
-            f"within {100 * (costs.max() / costs.min() - 1):.0f} %"
+            f"cost of a pair-step from {min(sizes):,} to {max(sizes):,} pairs, {dtype}: within "
+            f"{100 * (costs.max() / costs.min() - 1):.0f} % (runs of {min(steps):,} steps or more)"
         )
     return found
 

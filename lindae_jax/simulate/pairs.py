@@ -71,7 +71,8 @@ def simulate_pairs(
         Carry what each sum rounds off into the next step, one number more per
         weight. In float32 small weights then grow at the right rate down to
         learning_rate * eigenvalue = 1e-8; otherwise rounding swallows part of
-        each step below 1e-5. About a fifth as fast.
+        each step below 1e-5. About a fifth as fast. Flags by which XLA may
+        reassociate sums (`xla_cpu_enable_fast_math`) undo it.
     carry : pair of array_like, (...), optional
         With `compensated`, where a run goes on: the last `Trajectory.carry`.
 
@@ -110,14 +111,15 @@ def simulate_pairs(
         with jax.ensure_compile_time_eval():
             arrays = (*arrays, *(jnp.zeros((), x.dtype) for x in arrays))
     if any(checks.is_traced(x) for x in (*arrays, *fields)):
-        return _simulate(arrays, problem, steps, observe, _Form(layout.WHOLE, True))
+        form = _Form(layout.WHOLE, checks.decays(problem))
+        return _simulate(arrays, problem, steps, observe, form)
     cut = layout.lay_out([*arrays, *fields], _BLOCK_ONE_CORE, _BLOCK_ALL_CORES)
     # What `observe` returns need not be by member, and shall not see any that pads.
     even = cut.even() if observe is None else cut
     arrays, problem = even.place((arrays, problem))
     in_registers = _fits_registers((arrays, problem), cut)
     with checks.at_top_level():
-        form = _Form(even, bool(problem.decay.size and problem.decay.max() > 0), in_registers)
+        form = _Form(even, checks.decays(problem), in_registers)
         simulate = layout.compiled(_core, _STATIC, jax.tree.leaves((arrays, problem)))
         found = simulate(arrays, problem, steps, observe, form)
     by_member = {name: getattr(found, name) for name in ("w1", "w2", "status", "carry")}

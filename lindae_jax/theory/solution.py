@@ -232,7 +232,7 @@ def pick(
 
     `decaying` and `even` are as in `solve`.
     """
-    if not (decays(problem) if decaying is None else decaying):
+    if not (checks.decays(problem) if decaying is None else decaying):
         return forms[0]
     return forms[1] if (balanced(w1, w2) if even is None else even) else forms[2]
 
@@ -243,14 +243,6 @@ def balanced(w1, w2) -> bool:
         return False
     with jax.ensure_compile_time_eval():
         return bool(jnp.all(jnp.abs(w1) == jnp.abs(w2)))
-
-
-def decays(problem: Problem) -> bool:
-    """Whether decay may be non-zero somewhere."""
-    if checks.is_traced(problem.decay):
-        return True
-    with jax.ensure_compile_time_eval():
-        return bool(np.any(np.asarray(problem.decay)))
 
 
 def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):

@@ -86,8 +86,14 @@ def test_a_missing_library_is_told():
     def missing():
         raise ImportError("No module named 'numba'")
 
-    _, absent = plan.contenders({"numba": missing})
-    assert absent == {"numba": "not installed (No module named 'numba')"}
+    def unloadable():
+        raise OSError("libomp.so: cannot open shared object file")
+
+    _, absent = plan.contenders({"numba": missing, "PyTorch": unloadable})
+    assert absent == {
+        "numba": "not installed (No module named 'numba')",
+        "PyTorch": "failed: libomp.so: cannot open shared object file",
+    }
 
 
 def test_one_wrong_pair_among_the_sampled_is_found_out():
@@ -158,7 +164,8 @@ def test_every_way_to_the_flow_gives_the_answer(decay, grid):
     assert {"lindae_jax", "sum(exp(x))"} <= names
     assert ("lindae_jax, summed under jit" in names) == (decay == "none")
     # The solvers once for each kind of flow.
-    assert ("diffrax Tsit5, adaptive" in names) == (not grid and decay != "half")
+    solved = lane() == "float32" and not grid and decay != "half"
+    assert ("diffrax Tsit5, adaptive" in names) == solved
     for contender in case.contenders:
         require(contender.variants)
 

@@ -41,6 +41,21 @@ def test_what_a_call_costs_is_not_taken_for_the_cost_of_a_step(clock):
     assert 0.25 <= steps * 1e-6 + 0.02 <= 0.55
 
 
+def test_a_moment_s_disturbance_is_no_cost(clock):
+    """A first run of several steps that takes a hundred times as long as the next."""
+    steady, disturbed = clock.variant(1e-3), []
+
+    def run(steps):
+        steady.run(steps)
+        if steps > 1 and not disturbed:
+            disturbed.append(steps)
+            steady.run(99 * steps)
+
+    steps, _ = timing.calibrate(steady._replace(run=run), 0.5)
+    assert disturbed
+    assert abs(steps - 500) <= 1
+
+
 def test_a_step_longer_than_the_run_is_taken_once(clock):
     assert timing.calibrate(clock.variant(7.0), 0.5)[0] == 1
 

@@ -94,7 +94,7 @@ def _final_case(
     pairs = random_pairs(num_pairs, dtype, decay=decay)
     least = 10 if quick else _LEAST_STEPS
     library = Contender(LIBRARY, "library", [_library_pairs(pairs, least)])
-    kernels = _kernels(pairs, quick, least, every_width=num_pairs == 10**6)
+    kernels = _kernels(pairs, quick, least, every_width=headline or not decay)
     compiled, absent = contenders(kernels if num_pairs <= _MANY else {}, "ceiling")
     others: list[Contender] = []
     if headline:
@@ -134,7 +134,7 @@ def _rivals(pairs: Pairs, quick: bool, *, flowing: bool) -> dict[str, Callable[[
 
 
 def _require_memory(num_pairs: int, dtype: str) -> None:
-    # Inputs, also on the device, outputs, those of the C kernel, and half as much again.
+    # Inputs, also on the device, outputs, what is checked of them, and half as much again.
     wanted, free = num_pairs * np.dtype(dtype).itemsize * 16 * 1.5, free_memory()
     if free is not None and wanted > free:
         raise Absent(f"needs {wanted / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free")

@@ -28,4 +28,6 @@ def contenders(
             absent[name] = f"not installed ({error})"
         except Absent as error:
             absent[name] = str(error)
+        except OSError as error:  # of a library that cannot be loaded
+            absent[name] = f"failed: {error}"[:200]
     return found, absent
