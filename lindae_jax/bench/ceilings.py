@@ -237,8 +237,10 @@ def compiled(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., 
     label, function
     """
     yield "", jax.jit(function)
+    if jax.default_backend() != "cpu" or max(vector_bits()) <= 256:
+        return
     wide = layout.wide_options()
-    if wide and jax.default_backend() == "cpu" and max(vector_bits()) > 256:
+    if wide:
         yield "512-bit vectors", jax.jit(function, compiler_options=wide)
 
 

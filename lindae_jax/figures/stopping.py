@@ -269,8 +269,7 @@ def _draw_errors(ax: Any, numbers: dict[str, Any]) -> None:
         )
         best = numbers["predicted_best_epoch"][k], numbers["predicted_best_error"][k]
         plot.mark(ax, np.log10(best[0]), best[1], style)
-    ticks = np.arange(1, int(x[-1]) + 1)
-    ax.set_xticks(ticks, [f"$10^{t}$" for t in ticks])
+    _label_decades(ax)
 
 
 def _draw_mappings(ax: Any, numbers: dict[str, Any]) -> None:
@@ -287,10 +286,16 @@ def _draw_mappings(ax: Any, numbers: dict[str, Any]) -> None:
             style,
             upright=k > 0,
         )
-    ticks = np.arange(int(np.ceil(x[-1])), int(np.floor(x[0])) + 1)
+    _label_decades(ax)
+
+
+def _label_decades(ax: Any) -> None:
+    """Powers of ten on an axis of logarithms, or whatever is round where there is but one."""
+    low, high = ax.get_xlim()
+    ticks = np.arange(int(np.ceil(low)), int(np.floor(high)) + 1)
     if len(ticks) > 1:
         ax.set_xticks(ticks, [f"$10^{{{t}}}$" for t in ticks])
-    else:  # variances of about one size
+    else:
         ax.xaxis.set_major_formatter(lambda x, _: f"{10**x:.2g}")
 
 

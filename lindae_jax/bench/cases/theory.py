@@ -103,12 +103,14 @@ def _library(points: _Points, decay: bool) -> Iterator[Variant]:
         found, index = np.asarray(call(*arguments)), answers.sample(points.size)
         return answers.relative_error([found.ravel()[index]], [_reference(points.take(index))])
 
-    def error_of_sum(total) -> float:
+    def error_of_sum(total: Callable[..., jax.Array]) -> float:
         whole = float(np.asarray(call(*arguments)).sum(dtype=np.longdouble))
         off = abs(float(total(*arguments)) - whole)
         return error() if off <= points.size**0.5 * eps * whole else np.inf
 
-    def variant(label: str, function: Callable[..., jax.Array], of_it: Callable[[], float]):
+    def variant(
+        label: str, function: Callable[..., jax.Array], of_it: Callable[[], float]
+    ) -> Variant:
         def run(repeats: int):
             for _ in range(repeats):
                 found = jax.block_until_ready(function(*arguments))
