@@ -3,12 +3,13 @@
 import io
 
 import numpy as np
+import pages
 import pytest
 from drawings import collisions
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from lindae_jax import plot, record
+from lindae_jax import plot
 from lindae_jax.figures import animation
 
 NOISE, DECAY = 0, 1
@@ -17,8 +18,7 @@ STAR = 1 / 1.5
 
 @pytest.fixture(scope="module")
 def numbers():
-    # As they are read back from the JSON.
-    return record.arrays(record.plain(animation.numbers(quick=True)))
+    return pages.numbers("animation")
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,14 @@
 """Figure 6: noise does not delay nonlinear networks, decay does."""
 
 import inspect
-import json
 
 import jax.numpy as jnp
 import numpy as np
+import pages
 import pytest
 from drawings import collisions
 
-from lindae_jax import data, figures, initial, plot, record
+from lindae_jax import data, figures, initial, plot
 from lindae_jax.figures import figure6, figure6_tanh
 from lindae_jax.simulate import identity_mapping, simulate_networks
 from lindae_jax.spectrum import Spectrum
@@ -16,14 +16,12 @@ from lindae_jax.spectrum import Spectrum
 
 @pytest.fixture(scope="module")
 def page():
-    return figures.compute(figures.Job("figure6", {"quick": True}))
+    return pages.small("figure6")
 
 
 @pytest.fixture(scope="module")
-def numbers(page):
-    """As drawn: from what the JSON holds."""
-    text = json.dumps(page, allow_nan=False)
-    return record.arrays(json.loads(text)["numbers"])
+def numbers():
+    return pages.numbers("figure6")
 
 
 @pytest.fixture

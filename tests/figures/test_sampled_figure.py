@@ -1,12 +1,11 @@
 """Sampled noise: the runs scatter around the expected one, less the more samples there are."""
 
-import json
-
 import numpy as np
+import pages
 import pytest
 from drawings import collisions
 
-from lindae_jax import data, figures, initial, plot, record
+from lindae_jax import data, figures, initial, plot
 from lindae_jax.figures import sampled
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import simulate_sampled
@@ -14,14 +13,8 @@ from lindae_jax.spectrum import Spectrum
 
 
 @pytest.fixture(scope="module")
-def page():
-    return figures.compute(figures.Job("sampled", {"quick": True}))
-
-
-@pytest.fixture(scope="module")
-def numbers(page):
-    """As drawn: from what the JSON holds."""
-    return record.arrays(json.loads(json.dumps(page, allow_nan=False))["numbers"])
+def numbers():
+    return pages.numbers("sampled")
 
 
 def test_the_scatter_falls_as_the_root_of_the_number_of_samples(numbers):
@@ -92,8 +85,8 @@ def test_a_run_alone_is_the_one_drawn(numbers):
     np.testing.assert_allclose(numbers["sampled"][row, 1, 3], want, rtol=0, atol=1e-4)
 
 
-def test_the_caption_says_what_was_found_and_what_n_is(page, numbers):
-    text = page["caption"]
+def test_the_caption_says_what_was_found_and_what_n_is(numbers):
+    text = pages.small("sampled")["caption"]
     for slope, error in zip(numbers["slope"], numbers["slope_standard_error"], strict=True):
         assert f"{slope:.3f} +- {error:.3f}" in text
     mean, error = numbers["mean_difference"][0, 0], numbers["mean_difference_standard_error"][0, 0]
