@@ -219,7 +219,7 @@ def test_every_public_function_is_among_the_programs():
 def test_lowers_in_its_own_precision(name, platform, dtype):
     function, shapes, num_products = PROGRAMS[name]
     text = stablehlo(function, shapes, platform, dtype)
-    # How many it takes matfree decides; elsewhere each stands once in the text, or twice.
+    # Each stands once in the text, or twice.
     found = products(text)
     assert len(found) >= num_products
     assert bool(found) == bool(num_products)

@@ -14,7 +14,7 @@ from lindae_jax import record
 from lindae_jax.batches import layout
 from lindae_jax.batches.devices import num_cores
 
-_LIBRARIES = "jax", "jaxlib", "numpy", "scipy", "numba", "diffrax", "matfree", "torch"
+_LIBRARIES = "jax", "jaxlib", "numpy", "scipy", "numba", "diffrax", "torch"
 _SWITCHES = re.compile(r"CC|JAX_\w+|XLA_\w+|\w+_NUM_THREADS")
 COMPILER_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 

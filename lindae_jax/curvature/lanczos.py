@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from types import ModuleType
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,13 @@ from jax.typing import ArrayLike
 from lindae_jax import checks
 from lindae_jax.losses import matrix_loss
 from lindae_jax.problem import Problem, Weights
+
+_Product = Callable[[Weights], Weights]
+_product = functools.partial(jnp.tensordot, precision=jax.lax.Precision.HIGHEST)
+
+# Lanczos vectors that are gone over together: enough to share what is read besides, few enough
+# to be in a cache still when they are read again (docs/speed.md).
+_TOGETHER = 4
 
 
 def matrix_hvp(
@@ -61,9 +67,11 @@ def leading_eigenvalues(
 ) -> jax.Array:
     """Largest Hessian eigenvalues of whole matrix autoencoders, by Lanczos.
 
-    Lanczos' method with full reorthogonalisation (matfree) from one normal
-    vector, the same for all members of a batch. It needs memory for
-    `num_iterations` vectors of 2 H D numbers for each member.
+    Lanczos' method with full reorthogonalisation (Golub and Van Loan, Matrix
+    Computations, section 10.3) from one normal vector, the same for all members
+    of a batch. It needs memory for `num_iterations` vectors of 2 H D numbers for
+    each member. Derivatives, forward and backward, are those of the Hessian along
+    the eigenvector found: of a simple eigenvalue that has converged, its own.
 
     Parameters
     ----------
@@ -98,8 +106,6 @@ def leading_eigenvalues(
         Invalid problem, unsupported dtype, matrices that do not fit each other
         or the eigenvalues, batch shapes that do not broadcast, `num` below 1,
         `num_iterations` below `num` or above 2 H D, `key` not a key.
-    ImportError
-        Without matfree, which `pip install "lindae_jax[lanczos]"` brings.
     """
     num = checks.count("num", num, 1)
     num_iterations = checks.count("num_iterations", num_iterations, 1)
@@ -112,21 +118,10 @@ def leading_eigenvalues(
             "There are 2 H D eigenvalues, and each iteration finds at most one.",
         )
     checks.key(key)
-    _matfree()
     # Under the caller's jit a key that is known need not be drawn from in the program.
     with checks.at_top_level():
         start = _start(key, w1.shape[-2:], w1.dtype)
     return _leading(w1, w2, problem, start, batch, num, num_iterations)
-
-
-def _matfree() -> ModuleType:
-    try:
-        from matfree import decomp
-    except ImportError as error:
-        raise ImportError(
-            'Lanczos needs matfree, an extra: pip install "lindae_jax[lanczos]".'
-        ) from error
-    return decomp
 
 
 @jax.jit
@@ -157,20 +152,17 @@ def _leading(
     num: int,
     num_iterations: int,
 ) -> jax.Array:
-    # Lanczos' method as Arnoldi's: matfree's `tridiag_sym` does the same, but
-    # hands on only a mean of what tells where the Krylov space ends.
-    decompose = _matfree().hessenberg(num_iterations, reortho="full", custom_vjp=False)
+    def one(*member: jax.Array) -> jax.Array:
+        def product_of(w1: jax.Array, w2: jax.Array, *fields: jax.Array) -> _Product:
+            return lambda v: _matrix_hvp(w1, w2, Problem(*fields), v.w1, v.w2)
 
-    def one(w1: jax.Array, w2: jax.Array, *fields: jax.Array) -> jax.Array:
-        def product(v: Weights) -> Weights:
-            return _matrix_hvp(w1, w2, Problem(*fields), v.w1, v.w2)
-
-        with jax.default_matmul_precision("highest"):
-            basis, projected, *_ = decompose(product, start)
-        found, vectors = _ritz(jnp.diagonal(projected), jnp.diagonal(projected, -1))
-        keep = found[:, None, None]
-        basis = jax.tree.map(lambda q: jnp.where(keep, q, 0), basis)
-        values = jax.lax.map(lambda s: _rayleigh(product, _combine(basis, s)), vectors[:num])
+        # No derivative of the vectors: that of a Rayleigh quotient in them is 0 at the end.
+        fixed = product_of(*map(jax.lax.stop_gradient, member))
+        basis, *tridiagonal = _tridiagonal(fixed, start, num_iterations)
+        found, vectors = _ritz(*tridiagonal)
+        basis = jax.tree.map(lambda q: jnp.where(found[:, None, None], q, 0), basis)
+        product = product_of(*member)
+        values = jax.lax.map(lambda s: _rayleigh(product, _combine(s, basis)), vectors[:num])
         return -jnp.sort(-jnp.where(jnp.arange(num) < found.sum(), values, jnp.nan))
 
     def flat(x: jax.Array, trailing: int) -> jax.Array:
@@ -180,6 +172,59 @@ def _leading(
     fields = (problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate)
     members = (flat(w1, 2), flat(w2, 2), flat(fields[0], 1), *(flat(x, 0) for x in fields[1:]))
     return jax.vmap(one)(*members).reshape(*batch, num)
+
+
+def _tridiagonal(
+    product: _Product, start: Weights, num_iterations: int
+) -> tuple[Weights, jax.Array, jax.Array]:
+    """Lanczos vectors, one after the other, and the matrix among them, its two diagonals.
+
+    Where the Krylov space is exhausted the vectors beyond are rounding noise or NaN.
+    """
+    rows = -(-num_iterations // _TOGETHER) * _TOGETHER
+    basis = jax.tree.map(lambda v: jnp.zeros((rows, *v.shape), v.dtype), start)
+    zeros = jnp.zeros(num_iterations, start.w1.dtype)
+
+    def iterate(i: jax.Array, state: tuple) -> tuple:
+        basis, residual, diagonal, beside = state
+        v = jax.tree.map(lambda r: r / _norm(residual), residual)
+        basis = jax.tree.map(lambda q, x: q.at[i].set(x), basis, v)
+        image = product(v)
+        diagonal = diagonal.at[i].set(_inner(v, image))
+        # Twice is enough (Parlett, The Symmetric Eigenvalue Problem, section 6.9).
+        for _ in range(2):
+            image = _orthogonalised(image, basis, i + 1)
+        return basis, image, diagonal, beside.at[i].set(_norm(image))
+
+    state = basis, start, zeros, zeros
+    basis, _, diagonal, beside = jax.lax.fori_loop(0, num_iterations, iterate, state)
+    return jax.tree.map(lambda q: q[:num_iterations], basis), diagonal, beside[:-1]
+
+
+def _orthogonalised(v: Weights, basis: Weights, num: jax.Array) -> Weights:
+    """A vector less its share in the first `num` of the basis; all beyond are 0."""
+
+    def part(i: jax.Array, v: Weights) -> Weights:
+        some = jax.tree.map(
+            lambda q: jax.lax.dynamic_slice_in_dim(q, i * _TOGETHER, _TOGETHER), basis
+        )
+        share = _product(some.w1, v.w1, 2) + _product(some.w2, v.w2, 2)
+        return jax.tree.map(jnp.subtract, v, _combine(share, some))
+
+    return jax.lax.fori_loop(0, -(-num // _TOGETHER), part, v)
+
+
+def _combine(coefficients: jax.Array, basis: Weights) -> Weights:
+    return jax.tree.map(lambda q: _product(coefficients, q, 1), basis)
+
+
+def _inner(v: Weights, u: Weights) -> jax.Array:
+    # `sum` adds pairwise where `dot` may not.
+    return (v.w1 * u.w1).sum() + (v.w2 * u.w2).sum()
+
+
+def _norm(v: Weights) -> jax.Array:
+    return jnp.sqrt(_inner(v, v))
 
 
 def _ritz(diagonal: jax.Array, off_diagonal: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -201,17 +246,10 @@ def _ritz(diagonal: jax.Array, off_diagonal: jax.Array) -> tuple[jax.Array, jax.
     return found, jnp.linalg.eigh(matrix, symmetrize_input=False)[1].T[::-1]
 
 
-def _combine(basis: Weights, coefficients: jax.Array) -> Weights:
-    return jax.tree.map(lambda q: (coefficients[:, None, None] * q).sum(0), basis)
-
-
-def _rayleigh(product: Callable[[Weights], Weights], vector: Weights) -> jax.Array:
+def _rayleigh(product: _Product, vector: Weights) -> jax.Array:
     """The eigenvalue that fits a vector best.
 
-    The tridiagonal matrix itself inherits the rounding of its long dot
-    products, 1e-4 in float32 on a CPU. The error here is of second order in
-    the vector, and `sum` adds pairwise where `dot` may not.
+    The tridiagonal matrix itself inherits the rounding of its vectors' long
+    sums. The error here is of second order in the vector.
     """
-    image = product(vector)
-    inner = sum((v * h).sum() for v, h in zip(vector, image, strict=True))
-    return inner / sum((v * v).sum() for v in vector)
+    return _inner(vector, product(vector)) / _inner(vector, vector)

@@ -1,8 +1,5 @@
 """Hessian-vector products and Lanczos against whole Hessians and the closed spectrum."""
 
-import builtins
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -145,17 +142,24 @@ def test_invalid_members_are_nan_under_jit(rng, dtype):
 
 
 @both
-def test_without_matfree_the_error_names_the_extra(rng, dtype, monkeypatch):
-    w1, w2, problem, _, _ = sample(rng, dtype)
-    real = builtins.__import__
+def test_derivatives_are_those_of_the_eigenvalue(rng, dtype, eps):
+    """Of all eigenvalues, forward and backward, against first-order perturbation theory."""
+    w1, w2, problem, v1, v2 = sample(rng, dtype, hidden=2, directions=3)
+    options = {"num": 3, "num_iterations": 12, "key": KEY}
 
-    def without(name, *args, **kwargs):
-        if name.split(".")[0] == "matfree":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
+    def values(w1, w2):
+        return leading_eigenvalues(w1, w2, problem, **options)
 
-    for name in [m for m in sys.modules if m.split(".")[0] == "matfree"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"lindae_jax\[lanczos\]"):
-        leading_eigenvalues(w1, w2, problem, num=1, num_iterations=1, key=KEY)
+    def hessian(t):
+        w = w1 + t * v1, w2 + t * v2
+        return jnp.asarray(whole_hessian(*w, problem))
+
+    _, found = jax.jvp(values, (w1, w2), (v1, v2))
+    pulled = [jax.grad(lambda *w, i=i: values(*w)[i], argnums=(0, 1))(w1, w2) for i in range(3)]
+    backward = [(g1 * v1).sum() + (g2 * v2).sum() for g1, g2 in pulled]
+    matrix, slope = (np.asarray(x, float) for x in jax.jvp(hessian, (0.0,), (1.0,)))
+    vectors = np.linalg.eigh(matrix)[1][:, ::-1][:, :3]
+    expected = np.einsum("ik,ij,jk->k", vectors, slope, vectors)
+    atol = 1e4 * eps * np.abs(slope).max()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+    np.testing.assert_allclose(backward, expected, rtol=0, atol=atol)
