@@ -58,7 +58,8 @@ def in_blocks(
             for y, value in zip(outputs, values, strict=True)
         ]
 
-    empty = [jnp.zeros(merged, arrays[0].dtype) for _ in range(num_outputs)]
+    # Of equal arrays XLA would make one and copy it.
+    empty = [jnp.full(merged, i, arrays[0].dtype) for i in range(num_outputs)]
     filled = jax.lax.fori_loop(0, math.prod(steps), fill, empty)
     return [y.reshape(shape) for y in filled]
 
