@@ -137,18 +137,23 @@ def summary_text(report: dict[str, Any]) -> str:
 
 
 def flatness(report: dict[str, Any]) -> list[str]:
-    """How much the cost of a pair-step changes with the number of pairs, by dtype."""
+    """How much the cost of a pair-step changes with the number of pairs, by dtype.
+
+    Sizes are compared with one that ran in turn with each.
+    """
     found = []
     for dtype in ("float32", "float64"):
-        sized = [c for c in report["cases"] if (c.get("size") or 0) >= 10**5]
-        sized = [c for c in sized if c["dtype"] == dtype]
-        if len(sized) < 2:
+        cases = [c for c in report["cases"] if c.get("size") and c["dtype"] == dtype]
+        pairs = [[x for x in c["contenders"] if x["role"] == "library"] for c in cases]
+        sized = [(large, few[0]) for large, *few in pairs if few]
+        if not sized:
             continue
-        costs = np.array([1 / rate(library_of(c)) for c in sized])
-        sizes, steps = zip(*((c["size"], library_of(c)["steps"]) for c in sized), strict=True)
+        costs = np.array([1.0, *(ratio(few, large) for large, few in sized)])
+        sizes = [int(x["work"]) for pair in sized for x in pair]
+        steps = min(large["steps"] for large, _ in sized)
         found.append(
             f"cost of a pair-step from {min(sizes):,} to {max(sizes):,} pairs, {dtype}: within "
-            f"{100 * (costs.max() / costs.min() - 1):.0f} % (runs of {min(steps):,} steps or more)"
+            f"{100 * (costs.max() / costs.min() - 1):.0f} % (runs of {steps:,} steps or more)"
         )
     return found
 

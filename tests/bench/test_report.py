@@ -107,7 +107,10 @@ def test_other_results_have_their_lines():
 
 
 def test_the_summary_names_the_ceiling_and_the_flatness():
-    text = bench.summary_text(whole(case(10**5), case(10**6, 1.1), case(10**3, 9.0)))
+    larger = case(10**6, 1.1)
+    beside = contender("lindae_jax, 100,000 pairs", "library", [0.01, 0.02, 0.01], work=1e5)
+    larger["contenders"].insert(1, beside)
+    text = bench.summary_text(whole(case(10**5, 2.0), larger, case(10**3, 9.0)))
     assert "1000000 pairs: 9.09 G pair-steps/s\n    of the ceiling: 0.50 (C kernel)" in text
     assert "cost of a pair-step from 100,000 to 1,000,000 pairs, float32: within 10 %" in text
 
