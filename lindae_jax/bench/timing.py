@@ -95,7 +95,7 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
             absent[contender.name] = f"failed: {type(error).__name__}: {error}"[:200]
     times: list[list[float]] = [[] for _ in ready]
     for each in ready:
-        each.variant.run(max(1, each.steps // 4))  # what others have done to the caches, undone
+        each.variant.run(each.steps)  # some compile for a number of steps
     for turn in range(rounds):
         # Another one begins each round, for a core may tire or be taken away in rhythm.
         for i in range(len(ready)):

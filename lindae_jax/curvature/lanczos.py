@@ -70,8 +70,9 @@ def leading_eigenvalues(
     Lanczos' method with full reorthogonalisation (Golub and Van Loan, Matrix
     Computations, section 10.3) from one normal vector, the same for all members
     of a batch. It needs memory for `num_iterations` vectors of 2 H D numbers for
-    each member. Derivatives, forward and backward, are those of the Hessian along
-    the eigenvector found: of a simple eigenvalue that has converged, its own.
+    each member. First derivatives, forward and backward, are those of the Hessian
+    along the eigenvector found: of a simple eigenvalue that has converged, its own.
+    Second ones are not, for the eigenvector's change is left out.
 
     Parameters
     ----------
@@ -186,18 +187,19 @@ def _tridiagonal(
     zeros = jnp.zeros(num_iterations, start.w1.dtype)
 
     def iterate(i: jax.Array, state: tuple) -> tuple:
-        basis, residual, diagonal, beside = state
-        v = jax.tree.map(lambda r: r / _norm(residual), residual)
+        basis, residual, norm, diagonal, beside = state
+        v = jax.tree.map(lambda r: r / norm, residual)
         basis = jax.tree.map(lambda q, x: q.at[i].set(x), basis, v)
         image = product(v)
         diagonal = diagonal.at[i].set(_inner(v, image))
         # Twice is enough (Parlett, The Symmetric Eigenvalue Problem, section 6.9).
         for _ in range(2):
             image = _orthogonalised(image, basis, i + 1)
-        return basis, image, diagonal, beside.at[i].set(_norm(image))
+        norm = _norm(image)
+        return basis, image, norm, diagonal, beside.at[i].set(norm)
 
-    state = basis, start, zeros, zeros
-    basis, _, diagonal, beside = jax.lax.fori_loop(0, num_iterations, iterate, state)
+    state = basis, start, _norm(start), zeros, zeros
+    basis, _, _, diagonal, beside = jax.lax.fori_loop(0, num_iterations, iterate, state)
     return jax.tree.map(lambda q: q[:num_iterations], basis), diagonal, beside[:-1]
 
 
@@ -224,7 +226,10 @@ def _inner(v: Weights, u: Weights) -> jax.Array:
 
 
 def _norm(v: Weights) -> jax.Array:
-    return jnp.sqrt(_inner(v, v))
+    # The squares of what a Hessian gives may be beyond the range of float32.
+    largest = jnp.maximum(jnp.abs(v.w1).max(), jnp.abs(v.w2).max())
+    scaled = jax.tree.map(lambda x: x / jnp.where(largest == 0, 1, largest), v)
+    return largest * jnp.sqrt(_inner(scaled, scaled))
 
 
 def _ritz(diagonal: jax.Array, off_diagonal: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -252,4 +257,6 @@ def _rayleigh(product: _Product, vector: Weights) -> jax.Array:
     The tridiagonal matrix itself inherits the rounding of its vectors' long
     sums. The error here is of second order in the vector.
     """
-    return _inner(vector, product(vector)) / _inner(vector, vector)
+    square = _inner(vector, vector)
+    # Zeros stand for vectors that are not there; of those too derivatives shall be finite.
+    return _inner(vector, product(vector)) / jnp.where(square == 0, 1, square)

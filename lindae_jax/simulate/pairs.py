@@ -150,7 +150,7 @@ def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
 def _core(
     arrays: Sequence[jax.Array], problem: Problem, steps: jax.Array, observe: Any, form: _Form
 ) -> Trajectory:
-    # Of a large batch it takes as long as ten steps to look at all numbers once more.
+    # Of a large batch it takes as long as some steps to look at all numbers once more.
     good = jnp.bool_(True) if form.checked else checks.valid(problem)
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
     shape = jnp.broadcast_shapes(*(x.shape for x in (*arrays, *fields)))

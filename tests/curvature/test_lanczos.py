@@ -105,6 +105,33 @@ def test_the_method_may_end_early(dtype):
 
 
 @both
+def test_what_is_not_found_spoils_no_derivative(dtype):
+    zero = jnp.zeros((2, 3), dtype)
+
+    def total(noise):
+        problem = Problem(jnp.asarray([2, 1, 1], dtype), noise)
+        options = {"num": 5, "num_iterations": 12, "key": KEY}
+        return jnp.nansum(leading_eigenvalues(zero, zero.T, problem, **options))
+
+    # At the origin the Hessian knows no noise.
+    assert jax.grad(total)(jnp.asarray(0.5, dtype)) == 0
+
+
+@both
+@pytest.mark.parametrize("exponent", [-100, 0, 66])
+def test_scale_of_the_problem_is_that_of_its_eigenvalues(rng, dtype, exponent):
+    """Exactly, by a power of 2 whose square float32 does not hold."""
+    w1, w2, problem, _, _ = sample(rng, dtype)
+    scale = dtype(2.0**exponent)
+    fields = problem.eigenvalue, problem.noise, problem.decay
+    scaled = Problem(*(scale * x for x in fields))
+    options = {"num": 3, "num_iterations": 10, "key": KEY}
+    expected = scale * leading_eigenvalues(w1, w2, problem, **options)
+    found = leading_eigenvalues(w1, w2, scaled, **options)
+    np.testing.assert_allclose(found, expected, rtol=100 * np.finfo(dtype).eps)
+
+
+@both
 def test_start_vector_does_not_depend_on_the_batch(rng, dtype):
     """One iteration is the Rayleigh quotient of the start: equal members, equal values."""
     w1, w2, problem, _, _ = sample(rng, dtype)

@@ -96,6 +96,7 @@ def test_pairs_are_those_of_simulate_pairs(dtype):
     assert float(got.init_std) == 0.1
 
 
+@pytest.mark.both
 def test_what_is_observed_of_pairs_is_what_its_function_gives(dtype, eps):
     sweep = pairs(dtype)
     got = sweep.run(progress=False)
