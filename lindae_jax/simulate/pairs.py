@@ -152,8 +152,7 @@ def _core(
 ) -> Trajectory:
     # Of a large batch it takes as long as some steps to look at all numbers once more.
     good = jnp.bool_(True) if form.checked else checks.valid(problem)
-    fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
-    shape = jnp.broadcast_shapes(*(x.shape for x in (*arrays, *fields)))
+    shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves((arrays, problem))))
     saved, observed = trajectory.follow(
         functools.partial(_advance, problem, form),
         lambda arrays: arrays,
