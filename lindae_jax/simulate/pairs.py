@@ -17,7 +17,7 @@ from lindae_jax.simulate import pair_kernel, trajectory
 from lindae_jax.simulate.trajectory import Trajectory
 
 # Pairs in a block: what one core's cache holds, or all of the cores' together.
-_BLOCK_ONE_CORE, _BLOCK_ALL_CORES = 2**13, 2**17
+_BLOCK_ONE_CORE, _BLOCK_ALL_CORES = 2**14, 2**17
 
 
 class _Form(NamedTuple):
