@@ -121,10 +121,13 @@ def test_the_two_references_agree_for_small_steps():
 
 
 def test_saved_rows_are_right():
-    case = pairs._saves_case("title", 500, quick=True)
+    case = pairs._saves_case("title", 500, quick=True, with_bare=True)
     assert [c.role for c in case.contenders] == ["library", "ceiling", "ceiling"]
     for contender in case.contenders:
         require(contender.variants)
+    fewer = pairs._saves_case("title", 500, quick=True, with_bare=False)
+    names = [c.name for c in case.contenders]
+    assert [c.name for c in fewer.contenders] == [names[0], names[2]]
 
 
 def test_a_case_too_large_for_the_memory_is_left_out(monkeypatch):
