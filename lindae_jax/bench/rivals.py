@@ -39,11 +39,11 @@ def _one_network(num_steps, w1, w2, eigenvalue, noise, decay, learning_rate):
     return w1, w2
 
 
-def numpy_blocks(pairs: Pairs, *, quick: bool) -> Ways:
-    """NumPy on blocks that stay in the cache, buffers made once, one thread per core."""
-    pool = ThreadPoolExecutor(num_cores())
+def numpy_blocks(pairs: Pairs, *, quick: bool, threads: int = 1) -> Ways:
+    """NumPy on blocks that stay in the cache, buffers made once, a block to a thread."""
+    pool = ThreadPoolExecutor(threads)
     out = np.empty_like(pairs.w1), np.empty_like(pairs.w2)
-    for size in (2**13,) if quick else (2**12, 2**14, 2**16):
+    for size in (2**13,) if quick else (2**12, 2**14, 2**16, 2**17, 2**18):
         blocks = [slice(i, i + size) for i in range(0, len(pairs.w1), size)]
 
         def run(num_steps: int, blocks=blocks):
@@ -51,6 +51,11 @@ def numpy_blocks(pairs: Pairs, *, quick: bool) -> Ways:
             return out
 
         yield f"blocks of {size:,}", len(pairs.w1), run
+
+
+def numpy_threads(pairs: Pairs, *, quick: bool) -> Ways:
+    """The same on all cores."""
+    return numpy_blocks(pairs, quick=quick, threads=num_cores())
 
 
 def _numpy_block(num_steps: int, pairs: Pairs, block: slice, out: tuple) -> None:

@@ -1,10 +1,12 @@
 """Alternating runs of contenders whose answers were checked first."""
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 _MOST_STEPS, _MOST_TRIALS = 2**30, 12
+_CHOOSING_ROUNDS = 5
 
 
 class Absent(Exception):
@@ -131,6 +133,7 @@ def _as_json(ready: Ready, seconds: list[float]) -> dict[str, Any]:
 def prepare(contender: Contender, seconds: float) -> Ready:
     """Check every configuration, keep the fastest, choose its number of steps."""
     found = []
+    several = len(contender.variants) > 1
     for variant in contender.variants:
         compiling = timed(variant.run, 2) - timed(variant.run, 2)
         error = float(variant.error())
@@ -139,14 +142,22 @@ def prepare(contender: Contender, seconds: float) -> Ready:
             raise WrongAnswer(
                 f"{name}: wrong by {error:.3g}, where {variant.tolerance:.3g} is allowed"
             )
-        steps, rate = calibrate(variant, seconds if len(contender.variants) == 1 else seconds / 8)
-        if len(contender.variants) > 1:
-            # A moment's disturbance must not decide which is the fastest.
-            rate = variant.work * steps / min(timed(variant.run, steps) for _ in range(3))
+        steps, rate = calibrate(variant, seconds / 8 if several else seconds)
         found.append((rate, Ready(contender, variant, steps, error, max(compiling, 0.0))))
-    rate, best = max(found, key=lambda pair: pair[0])
+    rate, best = _fastest([ready for _, ready in found]) if several else found[0]
     steps = round(seconds * rate / best.variant.work)
     return best._replace(steps=min(max(steps, best.variant.least_steps), _MOST_STEPS))
+
+
+def _fastest(all_ready: list[Ready]) -> tuple[float, Ready]:
+    """The one of the best rate in short runs, taken in turn: a moment must not decide."""
+    rates: list[list[float]] = [[] for _ in all_ready]
+    for _ in range(_CHOOSING_ROUNDS):
+        for each, ready in zip(rates, all_ready, strict=True):
+            each.append(ready.variant.work * ready.steps / timed(ready.variant.run, ready.steps))
+    middle = [statistics.median(each) for each in rates]
+    best = middle.index(max(middle))
+    return middle[best], all_ready[best]
 
 
 def calibrate(variant: Variant, seconds: float) -> tuple[int, float]:

@@ -77,6 +77,20 @@ def test_the_fastest_variant_is_kept(clock):
     assert abs(ready.steps - 250) <= 1
 
 
+def test_a_lucky_moment_does_not_choose(clock):
+    """Half as fast as the other, but for one run among those that choose."""
+    runs = []
+
+    def lucky(steps):
+        runs.append(steps)
+        clock.now += 1e-9 if len(runs) == 8 else 2e-3 * steps
+
+    steady = clock.variant(1e-3, label="steady")
+    variants = [steady._replace(label="lucky", run=lucky), steady]
+    assert timing.prepare(Contender("a", "rival", variants), 0.5).variant.label == "steady"
+    assert len(runs) == 11
+
+
 @pytest.mark.parametrize("error", [2e-3, np.inf, np.nan])
 def test_a_wrong_answer_is_not_timed(clock, error):
     wrong = Contender("a", "rival", [clock.variant(1e-3, label="blocks", error=error)])

@@ -31,6 +31,7 @@ _FLAT = 10**5
 _STEPPING = {
     "original algorithm, Python loop": rivals.python_loop,
     "NumPy": rivals.numpy_blocks,
+    "NumPy, a thread per core": rivals.numpy_threads,
     "numba, loop over pairs": rivals.numba_pairs,
     "numba, loop over blocks": rivals.numba_blocks,
     "lax.scan": rivals.plain_scan,
