@@ -22,8 +22,11 @@ FEW = 50_000
 _PADDING = 0.2
 _AXIS = "batch"
 
-# Memory that begins at a multiple of this is shared with a CPU device, not copied.
-_LINE = 64
+# Memory that begins at a multiple of this is shared with a CPU device, not copied; so many
+# numbers of float32 fill it, and twice as much of float64.
+_LINE, _NUMBERS = 64, 16
+# What may be computed twice that CPU devices share the memory of their parts.
+_OVERLAP = 0.1
 
 
 class Spread(NamedTuple):
@@ -34,6 +37,8 @@ class Spread(NamedTuple):
     """Of the batch."""
     axis: int
     """From the right, so negative: it means the same axis in every array."""
+    stride: int | None = None
+    """Members from the begin of a part to that of the next, where parts overlap."""
 
     @property
     def padding(self) -> int:
@@ -41,10 +46,14 @@ class Spread(NamedTuple):
         return -self.shape[self.axis] % self.mesh.size
 
     def even(self) -> "Spread":
-        """The same for a batch that is padded to equal parts of whole vectors."""
+        """The same for a batch of equal parts: they overlap, or it is padded to whole vectors."""
+        shape = list(self.shape)
+        if self.stride is not None:
+            others = self.mesh.size - 1
+            shape[self.axis] = self.mesh.size * (shape[self.axis] - others * self.stride)
+            return self._replace(shape=tuple(shape))
         if not self.padding:
             return self
-        shape = list(self.shape)
         # Of a row alone, parts begin where memory can be shared.
         unit = self.mesh.size * (VECTORS if math.prod(shape) == shape[self.axis] else 1)
         shape[self.axis] += -shape[self.axis] % unit
@@ -53,7 +62,8 @@ class Spread(NamedTuple):
     def place(self, x: jax.Array) -> jax.Array:
         """The array on these devices; no copy if it is there already, or in their memory.
 
-        An array of fewer members than there are is padded to as many.
+        An array of fewer members than there are is padded to as many, or cut into parts
+        that overlap.
         """
         whole = self.padding or not self._is_cut(x)
         sharding = NamedSharding(self.mesh, PartitionSpec() if whole else self._cut(x.ndim))
@@ -64,9 +74,11 @@ class Spread(NamedTuple):
         host, shape = np.asarray(x), list(x.shape)
         if missing:
             shape[self.axis] = self.shape[self.axis]
-        axis = self.axis if missing else None
+        part = (
+            functools.partial(self._part, host, shape[self.axis]) if missing else host.__getitem__
+        )
         parts = [
-            jax.device_put(_part(host, index, axis), device, may_alias=True)
+            jax.device_put(part(index), device, may_alias=True)
             for device, index in sharding.addressable_devices_indices_map(tuple(shape)).items()
         ]
         return jax.make_array_from_single_device_arrays(tuple(shape), sharding, parts)
@@ -85,11 +97,31 @@ class Spread(NamedTuple):
         shape[self.axis] = size
         host = _aligned(tuple(shape), x.dtype)
         for shard in x.addressable_shards:
-            place = host[shard.index]  # shorter than the shard, or nothing, at the end
+            # Shorter than the shard, or nothing, at the end of a padded batch.
+            place = host[self._lies(shard.index, x.shape[self.axis])]
             kept = [slice(length) for length in place.shape]
             place[...] = np.asarray(shard.data)[tuple(kept)]
             shard.data.delete()
         return jax.device_put(host, may_alias=True)
+
+    def _part(self, host: np.ndarray, even_size: int, index: Any) -> np.ndarray:
+        """A part of the even batch; beyond the end of a padded one, the last values."""
+        size = host.shape[self.axis]
+        index = self._lies(index, even_size)
+        start, stop, _ = index[self.axis].indices(2**62)
+        if stop <= size:
+            return host[index]
+        return host.take(np.minimum(np.arange(start, stop), size - 1), axis=self.axis)
+
+    def _lies(self, index: Any, even_size: int) -> Any:
+        """Where a part of the even batch lies in the batch itself."""
+        if self.stride is None:
+            return index
+        length = even_size // self.mesh.size
+        begin = index[self.axis].indices(even_size)[0] // length * self.stride
+        found = list(index)
+        found[self.axis] = slice(begin, begin + length)
+        return tuple(found)
 
     def over(
         self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int
@@ -125,17 +157,6 @@ def _padded(x: Any, axis: int, missing: int) -> jax.Array:
     return jnp.pad(x, widths, mode="edge")
 
 
-def _part(host: np.ndarray, index: Any, axis: int | None) -> np.ndarray:
-    """A part of an array; beyond its end along an axis, if one is given, its last values."""
-    if axis is None:
-        return host[index]
-    size = host.shape[axis]
-    start, stop, _ = index[axis].indices(2**62)
-    if stop <= size:
-        return host[index]
-    return host.take(np.minimum(np.arange(start, stop), size - 1), axis=axis)
-
-
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Memory that a CPU device can use as it is."""
     size = math.prod(shape) * dtype.itemsize
@@ -166,8 +187,27 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = Fals
             _hint()
     if len(devices) < 2:
         return None
-    axis = _axis(batch, len(devices))
-    return Spread(Mesh(np.asarray(devices), (_AXIS,)), shape, axis - len(shape))
+    mesh = Mesh(np.asarray(devices), (_AXIS,))
+    if devices[0].platform == "cpu" and not inner and _first_spread(arrays) is None:
+        shared = _shared(batch, len(devices))
+        if shared is not None:
+            return Spread(mesh, shape, shared[0] - len(shape), shared[1])
+    return Spread(mesh, shape, _axis(batch, len(devices)) - len(shape))
+
+
+def _shared(batch: tuple[int, ...], num: int) -> tuple[int, int | None] | None:
+    """The axis and the stride of parts that lie in one piece and begin where memory is shared.
+
+    The stride is None where they need not overlap; None in all where too much would.
+    """
+    axis = next(i for i, size in enumerate(batch) if size > 1)
+    size, row = batch[axis], math.prod(batch[axis + 1 :])
+    unit = _NUMBERS // math.gcd(_NUMBERS, row)
+    if size % (num * unit) == 0:
+        return axis, None
+    stride = size // num // unit * unit
+    overlap = size - num * stride
+    return (axis, stride) if num * overlap <= _OVERLAP * size else None
 
 
 def _axis(batch: tuple[int, ...], num: int) -> int:
