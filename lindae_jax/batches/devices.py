@@ -14,19 +14,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lindae_jax import checks
-from lindae_jax.batches.blocks import VECTORS
 
 # Below this many members the way to other devices and back costs more than it saves.
 FEW = 50_000
 # Of a batch of matrices, what may be padding that CPU devices are given equal parts.
 _PADDING = 0.2
 _AXIS = "batch"
-
-# Memory that begins at a multiple of this is shared with a CPU device, not copied; so many
-# numbers of float32 fill it, and twice as much of float64.
-_LINE, _NUMBERS = 64, 16
-# What may be computed twice that CPU devices share the memory of their parts.
-_OVERLAP = 0.1
 
 
 class Spread(NamedTuple):
@@ -37,8 +30,6 @@ class Spread(NamedTuple):
     """Of the batch."""
     axis: int
     """From the right, so negative: it means the same axis in every array."""
-    stride: int | None = None
-    """Members from the begin of a part to that of the next, where parts overlap."""
 
     @property
     def padding(self) -> int:
@@ -46,82 +37,36 @@ class Spread(NamedTuple):
         return -self.shape[self.axis] % self.mesh.size
 
     def even(self) -> "Spread":
-        """The same for a batch of equal parts: they overlap, or it is padded to whole vectors."""
+        """The same for a batch of equal parts, to which this one can be padded."""
         shape = list(self.shape)
-        if self.stride is not None:
-            others = self.mesh.size - 1
-            shape[self.axis] = self.mesh.size * (shape[self.axis] - others * self.stride)
-            return self._replace(shape=tuple(shape))
-        if not self.padding:
-            return self
-        # Of a row alone, parts begin where memory can be shared.
-        unit = self.mesh.size * (VECTORS if math.prod(shape) == shape[self.axis] else 1)
-        shape[self.axis] += -shape[self.axis] % unit
+        shape[self.axis] += self.padding
         return self._replace(shape=tuple(shape))
 
-    def place(self, x: jax.Array) -> jax.Array:
+    def place(self, x: Any) -> jax.Array:
         """The array on these devices; no copy if it is there already, or in their memory.
 
-        An array of fewer members than there are is padded to as many, or cut into parts
-        that overlap.
+        An array of fewer members than there are is padded to as many.
         """
         whole = self.padding or not self._is_cut(x)
         sharding = NamedSharding(self.mesh, PartitionSpec() if whole else self._cut(x.ndim))
-        missing = 0 if whole else self.shape[self.axis] - x.shape[self.axis]
-        if len(x.devices()) > 1 or self.mesh.devices.flat[0].platform != "cpu":
-            return jax.device_put(_padded(x, self.axis, missing), sharding)
+        x = _padded(x, self.axis, 0 if whole else self.shape[self.axis] - x.shape[self.axis])
+        here = isinstance(x, np.ndarray) or len(x.devices()) == 1
+        if not here or self.mesh.devices.flat[0].platform != "cpu":
+            return jax.device_put(x, sharding)
         # CPU devices share one memory, which device_put from one to the other would copy.
-        host, shape = np.asarray(x), list(x.shape)
-        if missing:
-            shape[self.axis] = self.shape[self.axis]
-        part = (
-            functools.partial(self._part, host, shape[self.axis]) if missing else host.__getitem__
-        )
+        host = np.asarray(x)
         parts = [
-            jax.device_put(part(index), device, may_alias=True)
-            for device, index in sharding.addressable_devices_indices_map(tuple(shape)).items()
+            jax.device_put(host[index], device, may_alias=True)
+            for device, index in sharding.addressable_devices_indices_map(x.shape).items()
         ]
-        return jax.make_array_from_single_device_arrays(tuple(shape), sharding, parts)
+        return jax.make_array_from_single_device_arrays(x.shape, sharding, parts)
 
     def trim(self, x: jax.Array) -> jax.Array:
-        """An array of the even batch without what pads it: of CPU devices in one piece.
-
-        Theirs is no longer there afterwards, lest both be held in memory.
-        """
+        """An array of the even batch without what pads it."""
         size = self.shape[self.axis]
         if x.shape[self.axis] == size:
             return x
-        if any(device.platform != "cpu" for device in x.devices()):
-            return jax.lax.slice_in_dim(x, 0, size, axis=x.ndim + self.axis)
-        shape = list(x.shape)
-        shape[self.axis] = size
-        host = _aligned(tuple(shape), x.dtype)
-        for shard in x.addressable_shards:
-            # Shorter than the shard, or nothing, at the end of a padded batch.
-            place = host[self._lies(shard.index, x.shape[self.axis])]
-            kept = [slice(length) for length in place.shape]
-            place[...] = np.asarray(shard.data)[tuple(kept)]
-            shard.data.delete()
-        return jax.device_put(host, may_alias=True)
-
-    def _part(self, host: np.ndarray, even_size: int, index: Any) -> np.ndarray:
-        """A part of the even batch; beyond the end of a padded one, the last values."""
-        size = host.shape[self.axis]
-        index = self._lies(index, even_size)
-        start, stop, _ = index[self.axis].indices(2**62)
-        if stop <= size:
-            return host[index]
-        return host.take(np.minimum(np.arange(start, stop), size - 1), axis=self.axis)
-
-    def _lies(self, index: Any, even_size: int) -> Any:
-        """Where a part of the even batch lies in the batch itself."""
-        if self.stride is None:
-            return index
-        length = even_size // self.mesh.size
-        begin = index[self.axis].indices(even_size)[0] // length * self.stride
-        found = list(index)
-        found[self.axis] = slice(begin, begin + length)
-        return tuple(found)
+        return jax.lax.slice_in_dim(x, 0, size, axis=x.ndim + self.axis)
 
     def over(
         self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int
@@ -139,7 +84,7 @@ class Spread(NamedTuple):
         size = self.shape[self.axis]
         return [jax.lax.slice_in_dim(y, 0, size, axis=y.ndim + self.axis) for y in results]
 
-    def _is_cut(self, x: jax.Array) -> bool:
+    def _is_cut(self, x: Any) -> bool:
         return x.ndim >= -self.axis and x.shape[self.axis] > 1
 
     def _cut(self, num_axes: int) -> PartitionSpec:
@@ -155,14 +100,6 @@ def _padded(x: Any, axis: int, missing: int) -> jax.Array:
     widths = [(0, 0)] * x.ndim
     widths[axis] = (0, missing)
     return jnp.pad(x, widths, mode="edge")
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Memory that a CPU device can use as it is."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + _LINE, np.uint8)
-    begin = -memory.ctypes.data % _LINE
-    return memory[begin : begin + size].view(dtype).reshape(shape)
 
 
 def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = False) -> Spread | None:
@@ -188,26 +125,7 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = Fals
     if len(devices) < 2:
         return None
     mesh = Mesh(np.asarray(devices), (_AXIS,))
-    if devices[0].platform == "cpu" and not inner and _first_spread(arrays) is None:
-        shared = _shared(batch, len(devices))
-        if shared is not None:
-            return Spread(mesh, shape, shared[0] - len(shape), shared[1])
     return Spread(mesh, shape, _axis(batch, len(devices)) - len(shape))
-
-
-def _shared(batch: tuple[int, ...], num: int) -> tuple[int, int | None] | None:
-    """The axis and the stride of parts that lie in one piece and begin where memory is shared.
-
-    The stride is None where they need not overlap; None in all where too much would.
-    """
-    axis = next(i for i, size in enumerate(batch) if size > 1)
-    size, row = batch[axis], math.prod(batch[axis + 1 :])
-    unit = _NUMBERS // math.gcd(_NUMBERS, row)
-    if size % (num * unit) == 0:
-        return axis, None
-    stride = size // num // unit * unit
-    overlap = size - num * stride
-    return (axis, stride) if num * overlap <= _OVERLAP * size else None
 
 
 def _axis(batch: tuple[int, ...], num: int) -> int:

@@ -10,6 +10,7 @@ from lindae_jax import checks
 from lindae_jax.batches import devices
 from lindae_jax.batches.blocks import in_blocks
 from lindae_jax.batches.passes import in_passes
+from lindae_jax.batches.portions import portions
 
 # XLA stops at 256 bits of itself.
 _WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
@@ -29,13 +30,23 @@ class Layout(NamedTuple):
         """The arrays where they are needed."""
         return tree if self.spread is None else jax.tree.map(self.spread.place, tree)
 
-    def even(self) -> "Layout":
-        """The same for arrays padded to equal parts, as `place` makes them."""
-        return self if self.spread is None else self._replace(spread=self.spread.even())
+    def call(self, function: Callable[["Layout", Any], Any], tree: Any) -> Any:
+        """`function(layout, tree)` of a tree of arrays, for a tree of arrays by member.
 
-    def trim(self, tree: Any) -> Any:
-        """Arrays of the even batch without what pads them."""
-        return tree if self.spread is None else jax.tree.map(self.spread.trim, tree)
+        It is given arrays where they are needed, as one batch of equal parts or in
+        portions, and returns all or those of a portion; nothing is seen of it outside.
+        """
+        if self.spread is None:
+            return function(self, tree)
+
+        def part(spread: devices.Spread, tree: Any) -> Any:
+            return function(self._replace(spread=spread), tree)
+
+        by_portions = portions(self.spread, jax.tree.leaves(tree))
+        if by_portions is not None:
+            return by_portions.call(part, tree)
+        even = self.spread.even()
+        return jax.tree.map(self.spread.trim, part(even, jax.tree.map(even.place, tree)))
 
     def compute(
         self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int

@@ -116,16 +116,24 @@ def simulate_pairs(
         form = _Form(layout.WHOLE, checks.decays(problem))
         return _simulate(arrays, problem, steps, observe, form)
     cut = layout.lay_out([*arrays, *fields], _BLOCK_ONE_CORE, _BLOCK_ALL_CORES)
-    # What `observe` returns need not be by member, and shall not see any that pads.
-    even = cut.even() if observe is None else cut
-    arrays, problem = even.place((arrays, problem))
-    in_registers = _fits_registers((arrays, problem), cut)
+    decays = checks.decays(problem)
+
+    def simulate(cut: layout.Layout, placed: Any) -> Trajectory:
+        form = _Form(cut, decays, True, _fits_registers(placed, cut))
+        compiled = layout.compiled(_core, _STATIC, jax.tree.leaves(placed))
+        return compiled(*placed, steps, observe, form)
+
+    def by_member(cut: layout.Layout, placed: Any) -> dict[str, Any]:
+        found = simulate(cut, placed)._asdict()
+        return {name: found[name] for name in ("w1", "w2", "status", "carry")}
+
     with checks.at_top_level():
-        form = _Form(even, checks.decays(problem), True, in_registers)
-        simulate = layout.compiled(_core, _STATIC, jax.tree.leaves((arrays, problem)))
-        found = simulate(arrays, problem, steps, observe, form)
-    by_member = {name: getattr(found, name) for name in ("w1", "w2", "status", "carry")}
-    return found._replace(**cut.trim(by_member))
+        if observe is None:
+            return Trajectory(
+                jnp.asarray(steps), observed=None, **cut.call(by_member, (arrays, problem))
+            )
+        # What it returns need not be by member, and it shall see them all and no others.
+        return simulate(cut, cut.place((arrays, problem)))
 
 
 def _carried(compensated: Any, carry: Any) -> dict[str, Any]:

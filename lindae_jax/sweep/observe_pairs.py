@@ -71,9 +71,11 @@ def _rounded(
     cut = layout.lay_out((*fields, rate), _BLOCK, _BLOCK)
     if cut.spread is not None:
         cut = cut._replace(spread=cut.spread._replace(shape=shape))
-    padded = cut.even()
-    placed = padded.place([w1, w2, *fields])
-    return cut.trim(layout.compiled(_rounded_core, (0, 1), placed)(names, padded, placed))
+
+    def placed(cut: layout.Layout, arrays: Sequence[jax.Array]) -> list[jax.Array]:
+        return layout.compiled(_rounded_core, (0, 1), arrays)(names, cut, arrays)
+
+    return cut.call(placed, [w1, w2, *fields])
 
 
 def _few_rounded(

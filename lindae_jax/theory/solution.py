@@ -163,11 +163,12 @@ def solve(
         found = _traced(wanted, form, arrays)
     else:
         with checks.at_top_level():
-            padded = cut.even()
-            placed = padded.place(arrays)
-            found = layout.compiled(_core, _STATIC, placed)(wanted, form, padded, placed)
-            found = cut.trim(found)
+            found = cut.call(functools.partial(_placed, wanted, form), arrays)
     return [found[wanted.index(name)] for name in names]
+
+
+def _placed(names, form, cut: layout.Layout, arrays) -> list[jax.Array]:
+    return layout.compiled(_core, _STATIC, arrays)(names, form, cut, arrays)
 
 
 def _core(names, form, cut: layout.Layout, arrays) -> list[jax.Array]:

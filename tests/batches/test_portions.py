@@ -1,0 +1,104 @@
+"""A batch computed in portions is the batch computed at once, and holds little besides."""
+
+import math
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lindae_jax.batches import portions
+
+AT_ONCE = """
+import jax
+
+jax.config.update("jax_num_cpu_devices", 3)
+import jax.numpy as jnp
+import numpy as np
+from lindae_jax import Problem, simulate_pairs, theory
+from lindae_jax.batches import portions
+from lindae_jax.batches.layout import lay_out
+
+rng = np.random.default_rng(5)
+one = jax.devices()[0]
+
+def uniform(*shape):
+    return jnp.asarray(rng.uniform(0.1, 0.9, shape), jnp.float32)
+
+# Results, in portions of 8,192 members or fewer.
+portions._BYTES = 2**15
+for shape in ((100_001,), (90_003,), (3, 30_001), (2, 1, 40_001), (251, 203)):
+    row = shape[-1:]
+    settings = Problem(uniform(*row), 0.5, uniform(shape[0], *(1,) * (len(shape) - 1)), 0.1)
+    w1, w2 = uniform(*shape), uniform(*row)
+    assert portions.portions(lay_out([w1], 512, 512).spread, [w1]) is not None
+    options = {"save_every": 4, "compensated": True} if len(shape) == 2 else {}
+
+    def run(put):
+        problem = jax.tree.map(put, settings)
+        return simulate_pairs(put(w1), put(w2), problem, num_steps=9, **options)
+
+    many, alone = run(lambda x: x), run(lambda x: jax.device_put(x, one))
+    assert jax.tree.structure(many) == jax.tree.structure(alone)
+    for x, y in zip(jax.tree.leaves(many), jax.tree.leaves(alone), strict=True):
+        assert (x.shape, x.dtype) == (y.shape, y.dtype)
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes(), shape
+    if shape[0] == 251:
+        mapping = theory.mapping(9, w1, w2, settings)
+        there = [jax.device_put(x, one) for x in (w1, w2)]
+        np.testing.assert_allclose(mapping, theory.mapping(9, *there, settings), rtol=2e-6)
+
+# Of a batch in one piece parts are its own memory, but for the last portion's, which need
+# not begin where memory is shared. Nothing of the batch is changed.
+for shape in ((100_003,), (9_001, 7), (1, 20_002, 16)):
+    x = uniform(*shape)
+    kept, begin = np.array(x), x.unsafe_buffer_pointer()
+    own = []
+
+    def double(spread, x):
+        for shard in x.addressable_shards:
+            own.append(0 <= shard.data.unsafe_buffer_pointer() - begin < kept.nbytes)
+        return [x, 2 * x]
+
+    same, twice = portions.portions(lay_out([x], 512, 512).spread, [x]).call(double, x)
+    assert np.array_equal(same, kept) and np.array_equal(twice, 2 * kept)
+    assert np.array_equal(x, kept)
+    assert len(own) >= 3 * (x.nbytes // portions._BYTES) and all(own[:-3]), (shape, own)
+print("same")
+"""
+
+
+def test_portions_are_the_whole_bit_by_bit():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", AT_ONCE],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "same\n")
+
+
+@pytest.mark.parametrize("num", [2, 3, 8])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (3 * 10**7 + 1,),
+        (60_001,),
+        (10**6 + 1,),
+        (5001, 6001),
+        (5001, 60_001),
+        (3, 60_001),
+        (3, 10**7),
+        (1, 60_001, 16),
+        (2, 2**19 + 1),
+        (100, 10**6 + 1),
+    ],
+)
+def test_portions_are_small_and_divide_evenly(shape, num):
+    most = 2**19
+    axis, rows = portions._cut(shape, num, most)
+    members = rows * math.prod(shape) // shape[axis]
+    assert rows % num == 0
+    assert members <= 1.2 * most
+    assert -(-shape[axis] // rows) * rows <= 1.1 * shape[axis]
