@@ -14,6 +14,7 @@ import numpy as np
 
 from lindae_jax.theory import twofloat
 from lindae_jax.theory.growth import decay_and_rest
+from lindae_jax.theory.twofloat import at_least, at_most
 
 
 class State(NamedTuple):
@@ -70,13 +71,15 @@ class Path(NamedTuple):
     """All that the flow needs of its start and problem, whatever the time."""
 
     rate: twofloat.TwoFloat
-    """z per epoch, in units of `unit`, to twice the working precision."""
+    """z per epoch, in units of `unit`, to half a width more than the working precision."""
     idle: jax.Array
     """The learning rate where z is zero and time itself stands for 1 - E, elsewhere 0."""
     unit: jax.Array
     sums: Sums
     still: jax.Array
     """Whether nothing moves."""
+    good: jax.Array
+    """Whether the start is finite; or else all is NaN."""
     begin: tuple[jax.Array, jax.Array, jax.Array]
     """Smaller and larger weight and mapping at t = 0."""
     end: End
@@ -85,7 +88,8 @@ class Path(NamedTuple):
 
 
 def follow(path: Path, t: jax.Array) -> State:
-    """The state at epoch t."""
+    """The state at epoch t, NaN where that is or the path is not good."""
+    t = jnp.where(path.good, t, jnp.nan)
     half, gone = _growth(path, t)
     # What has decayed to nothing is over, to the last digit.
     forever = jnp.isinf(t) | (half == 0)
@@ -129,7 +133,7 @@ def _valued(value, like):
 def _growth(path: Path, t):
     """exp(-z t'/2), and 1 - exp(-z t') or, where z is zero, the time."""
     # Huge times stay finite, for a rate of zero times infinity would be NaN.
-    time = jnp.minimum(t * path.unit, jnp.finfo(t.dtype).max)
+    time = at_most(t * path.unit, float(jnp.finfo(t.dtype).max))
     half, gone = decay_and_rest(*_elapsed(path.rate, time))
     return half, gone + time * path.idle
 
@@ -154,7 +158,8 @@ def _cap(dtype) -> float:
 @_elapsed.defjvp
 def _elapsed_jvp(primals, tangents):
     (rate, time), (rate_dot, time_dot) = primals, tangents
-    plain = rate_dot[0] * time + rate[0] * time_dot
+    # The first float alone of a product has but half of the digits.
+    plain = rate_dot[0] * time + (rate[0] + rate[1]) * time_dot
     tangent = jnp.where(_exhausted(rate, time), 0, plain)
     return _elapsed(rate, time), (tangent, jnp.zeros_like(tangent))
 
@@ -188,15 +193,15 @@ _SCALES = {
 def _scale(p):
     """What to multiply by."""
     least, tiny, edge, most = map(p.dtype.type, _SCALES[p.dtype.name])
-    scale = jnp.maximum(p, jnp.where((p > 0) & (p < edge), tiny, least))
-    scale = jax.lax.stop_gradient(jnp.minimum(scale, most))
+    scale = at_least(p, jnp.where((p > 0) & (p < edge), tiny, least))
+    scale = jax.lax.stop_gradient(at_most(scale, most))
     return twofloat.inverse_power_of_two(twofloat.power_of_two(scale))
 
 
 def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     """The path from a start; arrays of one shape."""
-    finite = jnp.isfinite(w1) & jnp.isfinite(w2)
-    start, swapped, sign = _ordered(*(jnp.where(finite, x, jnp.nan) for x in (w1, w2)))
+    good = jnp.isfinite(w1) & jnp.isfinite(w2)
+    start, swapped, sign = _ordered(w1, w2)
     a, two = eigenvalue + noise, 2 * eigenvalue
     fastest = jax.lax.stop_gradient(two + a * start.p * start.m)
     rests = ~(fastest >= jnp.finfo(a.dtype).tiny)
@@ -208,7 +213,7 @@ def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     rate, idle = _per_epoch(rests, root, learning_rate), jnp.where(rests, learning_rate, 0)
     begin = start.small, start.big, start.small * start.big
     end = limit(start, eigenvalue, noise, unit)
-    return Path(rate, idle, unit, sums, a == 0, begin, end, swapped, sign)
+    return Path(rate, idle, unit, sums, a == 0, good, begin, end, swapped, sign)
 
 
 def _ordered(w1, w2):
@@ -226,59 +231,70 @@ def _sums(rests, start: Start, a, two, z) -> Sums:
     k = a * p * m
     shrink = _scale(p)
     ps = p * shrink
-    grown = a * ps * ps, a * m * m
-    # Where 2 lambda and k are both zero only their derivatives count, by the terms in the
-    # time, while those of their ratios to z would go to infinity.
-    gone_at_rest = (
-        *((two * big - k * small) * shrink, (two * small + k * big) * shrink),
-        *(grown[0] - two * shrink * shrink, grown[1] + two),
-    )
+    slopes = [jnp.where(rests, x, 0) for x in _resting(big, small, two, k, shrink)]
     ks = jnp.where(rests, shrink, a * m * ps)
     two, k, z = jnp.where(rests, 0, two), jnp.where(rests, 1, k), jnp.where(rests, 1, z)
-    top = z + two
+    top, more = z + two, z + k
     inverse_top = 1 / top
-    less = two * (two / (z + k))  # z - k
-    positive = small >= 0
-    up = _upward(big * shrink, jnp.where(positive, small, 0) * shrink, two, z + k, less)
-    slopes = k * inverse_top, (two + less) * inverse_top
-    down = _downward(
-        big, jnp.where(positive, 0, -small), two, (top + k, two + less), slopes, ps, ks
-    )
-    weights = [
-        Sum(*(jnp.where(positive, x, y) for x, y in zip(*pair, strict=True)))
-        for pair in zip(up, down, strict=True)
-    ]
+    less = two * (two / more)  # z - k
+    weights = _weights(start, two, (more, less, top + k, two + less), (k, inverse_top), shrink, ks)
     # k (k / top) is z - 2 lambda.
     squares = (
-        Sum(ks * (ks * inverse_top), top, grown[0]),
-        Sum(top, k * (k * inverse_top), grown[1]),
+        Sum(ks * (ks * inverse_top), top, a * ps * ps),
+        Sum(top, k * (k * inverse_top), a * m * m),
     )
     lower, upper, over_p, over_q = (
-        x._replace(gone=jnp.where(rests, still, x.gone))
-        for x, still in zip((*weights, *squares), gone_at_rest, strict=True)
+        x._replace(gone=x.gone + slope)
+        for x, slope in zip((*weights, *squares), slopes, strict=True)
     )
-    return Sums(lower, upper, over_p, over_q, shrink, jnp.where(positive, 1, shrink))
+    return Sums(lower, upper, over_p, over_q, shrink, jnp.where(small >= 0, 1, shrink))
 
 
-def _upward(big, small, two, more, less):
-    """z times the smaller and the larger weight, none of them negative; `more` is z + k."""
-    return (
-        Sum(small * less, small * more, two * big),
-        Sum(big * more, big * less, two * small),
-    )
+@jax.custom_jvp
+def _resting(big, small, two, k, shrink):
+    """Terms in the time where 2 lambda and k are zero: nothing, but for their derivatives.
 
-
-def _downward(big, minus, two, rates, slopes, ps, ks):
-    """The same from a smaller weight of -`minus` <= 0, which is w1 + w2 less the larger one.
-
-    `rates` are z + 2 lambda + k and z + 2 lambda - k; `slopes` are k and the
-    second rate over z + 2 lambda.
+    Those of the ratios of 2 lambda and k to z would go to infinity.
     """
-    more, less = rates
-    gone = two * ps
+    return (jnp.zeros_like(big),) * 4
+
+
+@_resting.defjvp
+def _resting_jvp(primals, tangents):
+    def terms(big, small, two, k, shrink):
+        weights = (two * big - k * small) * shrink, (two * small + k * big) * shrink
+        return *weights, -two * shrink * shrink, two
+
+    _, slopes = jax.jvp(terms, primals, tangents)
+    return _resting(*primals), slopes
+
+
+def _weights(start: Start, two, rates, slopes, shrink, ks):
+    """z times the smaller and the larger weight.
+
+    With none of them negative, and `more`, `less` as z + k and z - k, they are
+    small (less + more E) + 2 lambda big (1 - E) and
+    big (more + less E) + 2 lambda small (1 - E). A negative smaller one is
+    w1 + w2 less the larger one, and `ks` is k over w1 + w2.
+    """
+    more, less, far_more, far_less = rates
+    k, inverse_top = slopes
+    up = start.small >= 0
+    scale = jnp.where(up, shrink, -1)
+    small, big = start.small * scale, start.big * jnp.abs(scale)
+    constant = jnp.where(up, 1, ks)
+    ps = start.p * shrink
     return (
-        Sum(minus * ks * slopes[1], -minus * more, gone),
-        Sum(big * ks * (1 + slopes[0]), big * less, gone),
+        Sum(
+            small * constant * jnp.where(up, less, far_less * inverse_top),
+            small * jnp.where(up, more, -far_more),
+            two * jnp.where(up, big, ps),
+        ),
+        Sum(
+            big * constant * jnp.where(up, more, 1 + k * inverse_top),
+            big * jnp.where(up, less, far_less),
+            two * jnp.where(up, small, ps),
+        ),
     )
 
 
@@ -289,7 +305,7 @@ def _root(start: Start, eigenvalue, noise) -> twofloat.TwoFloat:
     a = twofloat.add(eigenvalue, noise)
     ps = twofloat.plus_smaller(big, small)
     ms = twofloat.plus_smaller(big, -small)
-    k, k_low = twofloat.times(twofloat.times(a, ps), ms)
+    k, k_low = twofloat.normalised(*twofloat.times(twofloat.times(a, ps), ms))
     two = 2 * eigenvalue
     z = jnp.sqrt(two * two + k * k)
     z_low = (twofloat.excess(two, k, z) / 2 + k * k_low) * _rough_inverse(z)

@@ -60,9 +60,8 @@ def decay_and_rest(high, low):
     """
     name = high.dtype.name
     (log2, log2_rest), terms = _LOG2[name], _TERMS[name]
-    half = high / 2
-    n = jnp.round(half * (1 / (log2 + log2_rest)))
-    r = (n * log2 - half) + (n * log2_rest - low / 2)
+    n = jnp.round((high + low) * (1 / (2 * (log2 + log2_rest))))
+    r = (n * log2 - high / 2) + (n * log2_rest - low / 2)
     square = r * r
     even, odd = (_polynomial(_EXPM1[start:terms:2], square) for start in (1, 2))
     x = r + square * (even + r * odd)

@@ -14,7 +14,7 @@ from lindae_jax.batches import layout
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.theory.balanced import flow_balanced
 from lindae_jax.theory.decay import flow_with_decay
-from lindae_jax.theory.flow import State, follow, prepare
+from lindae_jax.theory.flow import Path, State, follow, prepare
 
 _RULES = {"t": "time"}
 
@@ -251,7 +251,7 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
     if jnp.broadcast_shapes(t.shape, settings[0].shape) == settings[0].shape:
 
         def once(t, *settings):
-            return _named(names, follow(_path(*settings), _allowed(t)))
+            return _named(names, _at_times(_path(*settings), t))
 
         return cut.once_each(once, (t, *settings), len(names))
     # Or else compilers would do it again at every time.
@@ -259,18 +259,19 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
     leaves, tree = jax.tree.flatten(path)
 
     def at_a_time(t, *leaves):
-        return _named(names, follow(jax.tree.unflatten(tree, leaves), _allowed(t)))
+        return _named(names, _at_times(jax.tree.unflatten(tree, leaves), t))
 
     return cut.once_each(at_a_time, (t, *leaves), len(names))
 
 
 def _path(w1, w2, eigenvalue, noise, decay, learning_rate):
+    path = prepare(w1, w2, eigenvalue, noise, learning_rate)
     good = checks.valid(Problem(eigenvalue, noise, decay, learning_rate))
-    return prepare(jnp.where(good, w1, jnp.nan), w2, eigenvalue, noise, learning_rate)
+    return path._replace(good=path.good & good)
 
 
-def _allowed(t):
-    return jnp.where(checks.allowed("time", t), t, jnp.nan)
+def _at_times(path: Path, t) -> State:
+    return follow(path._replace(good=path.good & checks.allowed("time", t)), t)
 
 
 def _balanced_decay(names, cut, *arrays):

@@ -4,6 +4,9 @@ Compilers may contract `a * b + c` into one fused operation, which breaks the
 textbook error-free product. Here every product that must be exact is one of
 half-width factors, cut by masking bits, so that fused or not the result is
 the same.
+
+In normal form the first float is the sum, rounded. Products need not be: there the second
+may reach a half-width's unit of the first, and loses nothing by it in further products.
 """
 
 import jax
@@ -31,6 +34,19 @@ def _halves(x: jax.Array) -> TwoFloat:
     return high, x - high
 
 
+def at_most(x: jax.Array, bound: jax.Array | float) -> jax.Array:
+    """The smaller of the two, or x where that is NaN: one instruction.
+
+    jnp.minimum takes several, to hand on a NaN of either.
+    """
+    return jnp.where(x > bound, bound, x)
+
+
+def at_least(x: jax.Array, bound: jax.Array | float) -> jax.Array:
+    """The larger of the two, or x where that is NaN."""
+    return jnp.where(x < bound, bound, x)
+
+
 def power_of_two(x: jax.Array) -> jax.Array:
     """The power of two at or below a positive normal x."""
     return _masked(x, 2)
@@ -48,7 +64,7 @@ def two_to_minus(n: jax.Array) -> jax.Array:
     unsigned, info = _LAYOUT[np.dtype(n.dtype)][0], jnp.finfo(n.dtype)
     one = 1 - info.minexp  # the exponent of 1
     # A number whose last bits are the exponent, pushed to where exponents are.
-    shifted = 1.5 * 2.0**info.nmant + (one - jnp.minimum(n, one))
+    shifted = 1.5 * 2.0**info.nmant + (one - at_most(n, one))
     bits = jax.lax.bitcast_convert_type(shifted, unsigned)
     return jax.lax.bitcast_convert_type(bits << jnp.asarray(info.nmant, unsigned), n.dtype)
 
@@ -66,29 +82,29 @@ def plus_smaller(a: jax.Array, b: jax.Array) -> TwoFloat:
     return total, b - (total - a)
 
 
-def _normalised(high: jax.Array, low: jax.Array) -> TwoFloat:
+def normalised(high: jax.Array, low: jax.Array) -> TwoFloat:
+    """The same sum in normal form."""
     total = high + low
     return total, low - (total - high)
 
 
 def times(a: TwoFloat, b: TwoFloat) -> TwoFloat:
-    """a * b to about twice the working precision."""
+    """a * b to half a width more than the working precision, not in normal form."""
     a1, a2 = _halves(a[0])
     b1, b2 = _halves(b[0])
-    rest = (a1 * b2 + a2 * b1) + (a2 * b2 + (a[0] * b[1] + a[1] * b[0]))
-    return _normalised(a1 * b1, rest)
+    return a1 * b1, (a1 * b2 + a2 * b1) + (a2 * b2 + (a[0] * b[1] + a[1] * b[0]))
 
 
 def scaled(a: TwoFloat, x: jax.Array) -> TwoFloat:
-    """a * x, x a float, to about twice the working precision."""
+    """a * x, x a float, to half a width more than the working precision, not in normal form."""
     a1, a2 = _halves(a[0])
     x1, x2 = _halves(x)
-    return _normalised(a1 * x1, (a1 * x2 + a2 * x1) + (a2 * x2 + a[1] * x))
+    return a1 * x1, (a1 * x2 + a2 * x1) + (a2 * x2 + a[1] * x)
 
 
 def excess(a: jax.Array, b: jax.Array, c: jax.Array) -> jax.Array:
-    """a^2 + b^2 - c^2 to about the working precision, for c close to its root."""
-    large, small = jnp.maximum(jnp.abs(a), jnp.abs(b)), jnp.minimum(jnp.abs(a), jnp.abs(b))
+    """a^2 + b^2 - c^2 to about the working precision, for a, b >= 0 and c close to its root."""
+    large, small = at_least(a, b), at_most(a, b)
     (l1, l2), (s1, s2), (c1, c2) = map(_halves, (large, small, c))
     # Each product of halves is exact, and so are these two differences of near numbers.
     leading = (l1 * l1 - c1 * c1) + s1 * s1
