@@ -120,7 +120,8 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = Fals
     if devices and devices[0].platform == "cpu" and _first_spread(arrays) is None:
         if one_pass or not _evenly(batch, len(devices), inner):
             return None
-        if len(devices) == 1 and _evenly(batch, num_cores(), inner):
+        # Before JAX 0.12 products of matrices keep all cores busy, elementwise loops most.
+        if len(devices) == 1 and (one_core() or not inner) and _evenly(batch, num_cores(), inner):
             _hint()
     if len(devices) < 2:
         return None
@@ -171,12 +172,12 @@ def _default_device() -> Any:
 
 @functools.cache
 def _hint() -> None:
-    """Say once which line makes the other cores work, where XLA leaves them idle."""
+    """Say once which line makes each core a device."""
     cores = num_cores()
-    if cores > 1 and jax.__version_info__ >= (0, 12):
+    if cores > 1:
         logging.getLogger("lindae_jax").warning(
-            "one of %d cores is in use, for this JAX has one CPU device; before the first array "
-            'is made, call jax.config.update("jax_num_cpu_devices", %d)',
+            "JAX has one CPU device for %d cores, of which it leaves some idle; before the first "
+            'array is made, call jax.config.update("jax_num_cpu_devices", %d)',
             *(cores, cores),
         )
 
