@@ -30,11 +30,12 @@ class Layout(NamedTuple):
         """The arrays where they are needed."""
         return tree if self.spread is None else jax.tree.map(self.spread.place, tree)
 
-    def call(self, function: Callable[["Layout", Any], Any], tree: Any) -> Any:
+    def call(self, function: Callable[["Layout", Any], Any], tree: Any, rows: int = 1) -> Any:
         """`function(layout, tree)` of a tree of arrays, for a tree of arrays by member.
 
         It is given arrays where they are needed, as one batch of equal parts or in
         portions, and returns all or those of a portion; nothing is seen of it outside.
+        What it returns has about so many rows of the batch.
         """
         if self.spread is None:
             return function(self, tree)
@@ -42,7 +43,7 @@ class Layout(NamedTuple):
         def part(spread: devices.Spread, tree: Any) -> Any:
             return function(self._replace(spread=spread), tree)
 
-        by_portions = portions(self.spread, jax.tree.leaves(tree))
+        by_portions = portions(self.spread, jax.tree.leaves(tree), rows)
         if by_portions is not None:
             return by_portions.call(part, tree)
         even = self.spread.even()

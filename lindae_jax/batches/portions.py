@@ -1,5 +1,6 @@
 """A large batch on CPU devices that cannot share it as it lies: one portion after the other."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -9,12 +10,14 @@ import numpy as np
 
 from lindae_jax.batches.devices import Spread
 
-# Of one array of a portion: so many that calls cost little, so few that what is held beside
-# the results does, two portions of them and perhaps one of the inputs.
-_BYTES = 2**21
-# Of that and of the batch: what a portion may have besides, and what may be computed twice,
-# that it lies in one piece.
-_TOO_MANY, _TWICE = 1.2, 0.1
+# Of one array of a portion, and of its results where they have many rows: so many that calls
+# cost little, so few that what is held beside all results does, two portions' results and
+# perhaps one's inputs. At least so many bytes for a device, and members however many rows.
+_BYTES, _BYTES_EACH, _LEAST = 2**21, 2**17, 2**16
+
+# What a portion may have besides, so that they are of equal size; and in computed members,
+# what it costs that there is one more, and that a member is copied.
+_TOO_MANY, _CALL, _COPY = 1.2, 2**16, 0.1
 
 # Memory that begins at a multiple of this is shared with a CPU device, not copied; so many
 # numbers of float32 fill it, and twice as much of float64.
@@ -22,7 +25,7 @@ _LINE, _NUMBERS = 64, 16
 
 
 class Portions(NamedTuple):
-    """Of equal size, along one axis; the last overlaps with the one before."""
+    """Of equal size; the last along an axis overlaps with the one before."""
 
     spread: Spread
     """Of a portion."""
@@ -38,10 +41,10 @@ class Portions(NamedTuple):
         whole = [None if self._is_cut(x) else self.spread.place(x) for x in leaves]
         host = [np.asarray(x) for x in leaves]
         results: Any = None
-        before: tuple[int, Any] | None = None
-        for start in self._starts():
+        before: Any = None
+        for place in self._places():
             placed = [
-                self._place(x, start) if there is None else there
+                self._place(x, place) if there is None else there
                 for x, there in zip(host, whole, strict=True)
             ]
             found = function(self.spread, jax.tree.unflatten(structure, placed))
@@ -50,81 +53,101 @@ class Portions(NamedTuple):
                 results = jax.tree.map(self._empty, found)
             else:
                 self._keep(results, *before)
-            before = start, found
-        if before is not None:
-            self._keep(results, *before)
+            before = place, found
+        self._keep(results, *before)
         return jax.tree.map(lambda x: jax.device_put(x, may_alias=True), results)
 
-    def _starts(self) -> Iterator[int]:
-        """Where portions begin along the axis."""
-        size, rows = self.shape[self.spread.axis], self.spread.shape[self.spread.axis]
-        return (max(0, min(start, size - rows)) for start in range(0, size, rows))
+    def _places(self) -> Iterator[tuple[slice, ...]]:
+        """Where portions lie in the batch; beyond its end where an axis is shorter than they."""
+        sizes = zip(self.shape, self.spread.shape, strict=True)
+        starts = [
+            [max(0, min(start, size - rows)) for start in range(0, size, rows)]
+            for size, rows in sizes
+        ]
+        for start in itertools.product(*starts):
+            yield tuple(
+                slice(i, i + rows) for i, rows in zip(start, self.spread.shape, strict=True)
+            )
 
     def _is_cut(self, x: jax.Array) -> bool:
-        return x.ndim >= -self.spread.axis and x.shape[self.spread.axis] > 1
+        """Whether a portion has not all of an array, or each device not all of the portion."""
+        lengths = zip(reversed(x.shape), reversed(self.spread.shape), strict=False)
+        axis = self.spread.axis
+        return any(a != b and a > 1 for a, b in lengths) or (x.ndim >= -axis and x.shape[axis] > 1)
 
-    def _place(self, x: np.ndarray, start: int) -> jax.Array:
+    def _place(self, x: np.ndarray, place: tuple[slice, ...]) -> jax.Array:
         """A portion of an array on the devices; beyond its end, the last values."""
-        axis, rows = self.spread.axis, self.spread.shape[self.spread.axis]
-        part = x[_along(axis, slice(start, start + rows))]
-        missing = rows - part.shape[axis]
-        if missing:
-            part = part.take(np.minimum(np.arange(rows), rows - missing - 1), axis=axis)
+        here = place[len(place) - x.ndim :]
+        index = [slice(None) if n == 1 else i for n, i in zip(x.shape, here, strict=True)]
+        part, axis, rows = x[tuple(index)], self.spread.axis, self.spread.shape[self.spread.axis]
+        if x.ndim >= -axis and 1 < part.shape[axis] < rows:
+            last = part.shape[axis] - 1
+            part = part.take(np.minimum(np.arange(rows), last), axis=axis)
         return self.spread.place(part)
 
     def _empty(self, x: jax.Array) -> np.ndarray:
-        shape = list(x.shape)
-        shape[self.spread.axis] = self.shape[self.spread.axis]
-        return _aligned(tuple(shape), x.dtype)
+        return _aligned(x.shape[: x.ndim - len(self.shape)] + self.shape, x.dtype)
 
-    def _keep(self, results: Any, start: int, found: Any) -> None:
+    def _keep(self, results: Any, place: tuple[slice, ...], found: Any) -> None:
         """Copy what was found into its place, without what pads it."""
         axis = self.spread.axis
 
         def copy(whole: np.ndarray, x: jax.Array) -> None:
             for shard in x.addressable_shards:
-                first = shard.index[axis].start or 0
-                length = shard.data.shape[axis]
-                place = whole[_along(axis, slice(start + first, start + first + length))]
-                place[...] = np.asarray(shard.data)[_along(axis, slice(place.shape[axis]))]
+                here: list[Any] = list(place)
+                start = here[axis].start + (shard.index[axis].start or 0)
+                here[axis] = slice(start, start + shard.data.shape[axis])
+                there = whole[(..., *here)]
+                there[...] = _first_rows(np.asarray(shard.data), axis, there.shape[axis])
 
         jax.tree.map(copy, results, found)
 
 
-def portions(spread: Spread, arrays: Sequence[jax.Array]) -> Portions | None:
+def portions(spread: Spread, arrays: Sequence[jax.Array], rows: int = 1) -> Portions | None:
     """Those of a batch that is spread; None where its devices can have their parts of it as it is.
 
     A small one they can have if they divide it, a large one if besides each part lies in
-    one piece and begins where memory is shared.
+    one piece and begins where memory is shared. Results have so many rows of the batch.
     """
     devices = spread.mesh.devices.flat
     if devices[0].platform != "cpu" or any(len(x.sharding.device_set) > 1 for x in arrays):
         return None
     shape, num = spread.shape, len(devices)
-    size, most = math.prod(shape), _BYTES // arrays[0].dtype.itemsize
-    if not spread.padding and (size <= most or _shared(shape, spread.axis, num)):
+    most = max(_BYTES, num * _BYTES_EACH) // arrays[0].dtype.itemsize
+    if not spread.padding and (math.prod(shape) <= most or _shared(shape, spread.axis, num)):
         return None
-    axis, rows = _cut(shape, num, most)
-    portion = (*shape[:axis], rows, *shape[axis + 1 :])
+    axis, portion = _cut(shape, num, max(most // rows, min(most, _LEAST)))
     return Portions(spread._replace(shape=portion, axis=axis - len(shape)), shape)
 
 
-def _cut(shape: tuple[int, ...], num: int, most: int) -> tuple[int, int]:
-    """The axis, and how many rows along it make a portion for so many devices.
+def _cut(shape: tuple[int, ...], num: int, most: int) -> tuple[int, tuple[int, ...]]:
+    """The axis whose rows so many devices share, and the shape of a portion, of what costs least.
 
-    In one piece if possible, whose parts begin where memory is shared; others are copied.
+    Of the axes before it portions have one index each and lie in one piece, or all.
     """
-    size, cut = math.prod(shape), (0, 0)
-    for axis in (_first(shape), int(np.argmax(shape))):
-        row = size // shape[axis]
-        for unit in (num * _unit(row), num):
-            count = -(-size // most)
-            rows = -(-shape[axis] // (count * unit)) * unit
-            cut = axis, rows
-            twice = -shape[axis] % rows
-            if rows * row <= _TOO_MANY * most and twice <= _TWICE * shape[axis]:
-                return cut
-    return cut
+
+    def cost(axis: int, portion: tuple[int, ...], copied: bool) -> tuple[float, float]:
+        members = math.prod(portion)
+        number = math.prod(-(-n // m) for n, m in zip(shape, portion, strict=True))
+        too_many = max(members, _TOO_MANY * most)
+        return too_many, number * (members * (1 + _COPY * copied) + _CALL)
+
+    return min(_cuts(shape, num, most), key=lambda found: cost(*found))[:2]
+
+
+def _cuts(
+    shape: tuple[int, ...], num: int, most: int
+) -> Iterator[tuple[int, tuple[int, ...], bool]]:
+    """Axis and shape of portions, and whether their parts are copied."""
+    for axis, size in enumerate(shape):
+        after = shape[axis + 1 :]
+        for before in {(1,) * axis, shape[:axis]}:
+            row, whole = math.prod(before) * math.prod(after), math.prod(before) > 1
+            for unit in {num * _unit(math.prod(after)), num}:
+                copied = whole or unit % (num * _unit(math.prod(after))) > 0
+                units = size / unit / -(-size * row // most)
+                for rows in {max(1, math.floor(units)), math.ceil(units)}:
+                    yield axis, (*before, rows * unit, *after), copied
 
 
 def _shared(shape: tuple[int, ...], axis: int, num: int) -> bool:
@@ -144,9 +167,11 @@ def _unit(row: int) -> int:
     return _NUMBERS // math.gcd(_NUMBERS, row)
 
 
-def _along(axis: int, part: slice) -> tuple[Any, ...]:
-    """The index of a part along an axis counted from the right."""
-    return (..., part, *[slice(None)] * (-axis - 1))
+def _first_rows(x: np.ndarray, axis: int, number: int) -> np.ndarray:
+    """So many along an axis counted from the right."""
+    index: list[Any] = [slice(None)] * x.ndim
+    index[axis] = slice(number)
+    return x[tuple(index)]
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -79,7 +79,7 @@ class Path(NamedTuple):
     still: jax.Array
     """Whether nothing moves."""
     good: jax.Array
-    """Whether the start is finite; or else all is NaN."""
+    """Whether what was given is allowed; or else all is NaN. Of `prepare`: a finite start."""
     begin: tuple[jax.Array, jax.Array, jax.Array]
     """Smaller and larger weight and mapping at t = 0."""
     end: End

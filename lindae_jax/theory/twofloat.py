@@ -5,8 +5,8 @@ textbook error-free product. Here every product that must be exact is one of
 half-width factors, cut by masking bits, so that fused or not the result is
 the same.
 
-In normal form the first float is the sum, rounded. Products need not be: there the second
-may reach a half-width's unit of the first, and loses nothing by it in further products.
+In normal form the first float is the sum, rounded. Products are not in it: their second
+float may reach a half-width's unit of the first.
 """
 
 import jax
@@ -89,7 +89,10 @@ def normalised(high: jax.Array, low: jax.Array) -> TwoFloat:
 
 
 def times(a: TwoFloat, b: TwoFloat) -> TwoFloat:
-    """a * b to half a width more than the working precision, not in normal form."""
+    """a * b to half a width more than the working precision, not in normal form.
+
+    One of the two factors has to be: the product of the second floats is left out.
+    """
     a1, a2 = _halves(a[0])
     b1, b2 = _halves(b[0])
     return a1 * b1, (a1 * b2 + a2 * b1) + (a2 * b2 + (a[0] * b[1] + a[1] * b[0]))

@@ -94,6 +94,7 @@ def test_the_line_to_write_is_said_once_where_cores_are_idle(monkeypatch, caplog
 # --- sizes that devices do not divide -----------------------------------------------
 
 ODD = """
+import jax
 
 jax.config.update("jax_num_cpu_devices", 3)
 import jax.numpy as jnp

@@ -26,7 +26,7 @@ def uniform(*shape):
     return jnp.asarray(rng.uniform(0.1, 0.9, shape), jnp.float32)
 
 # Results, in portions of 8,192 members or fewer.
-portions._BYTES = 2**15
+portions._BYTES, portions._BYTES_EACH = 2**15, 0
 for shape in ((100_001,), (90_003,), (3, 30_001), (2, 1, 40_001), (251, 203)):
     row = shape[-1:]
     settings = Problem(uniform(*row), 0.5, uniform(shape[0], *(1,) * (len(shape) - 1)), 0.1)
@@ -90,15 +90,20 @@ def test_portions_are_the_whole_bit_by_bit():
         (5001, 60_001),
         (3, 60_001),
         (3, 10**7),
+        (3, 2, 50_001),
         (1, 60_001, 16),
         (2, 2**19 + 1),
         (100, 10**6 + 1),
+        (101, 101, 101),
+        (1001, 1001, 1001),
     ],
 )
-def test_portions_are_small_and_divide_evenly(shape, num):
+def test_portions_are_few_and_small_and_divide_evenly(shape, num):
     most = 2**19
-    axis, rows = portions._cut(shape, num, most)
-    members = rows * math.prod(shape) // shape[axis]
-    assert rows % num == 0
+    axis, portion = portions._cut(shape, num, most)
+    number = math.prod(-(-n // m) for n, m in zip(shape, portion, strict=True))
+    members = math.prod(portion)
+    assert portion[axis] % num == 0
     assert members <= 1.2 * most
-    assert -(-shape[axis] // rows) * rows <= 1.1 * shape[axis]
+    assert number * members <= 1.15 * math.prod(shape)
+    assert number <= 2 * max(1, math.prod(shape) / most)
