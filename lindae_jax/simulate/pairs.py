@@ -129,9 +129,8 @@ def simulate_pairs(
 
     with checks.at_top_level():
         if observe is None:
-            return Trajectory(
-                jnp.asarray(steps), observed=None, **cut.call(by_member, (arrays, problem))
-            )
+            found = cut.call(by_member, (arrays, problem), rows=len(steps))
+            return Trajectory(jnp.asarray(steps), observed=None, **found)
         # What it returns need not be by member, and it shall see them all and no others.
         return simulate(cut, cut.place((arrays, problem)))
 

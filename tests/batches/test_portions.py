@@ -16,7 +16,7 @@ jax.config.update("jax_num_cpu_devices", 3)
 import jax.numpy as jnp
 import numpy as np
 from lindae_jax import Problem, simulate_pairs, theory
-from lindae_jax.batches import portions
+from lindae_jax.batches import layout, portions
 from lindae_jax.batches.layout import lay_out
 
 rng = np.random.default_rng(5)
@@ -25,8 +25,13 @@ one = jax.devices()[0]
 def uniform(*shape):
     return jnp.asarray(rng.uniform(0.1, 0.9, shape), jnp.float32)
 
+def watched(spread, arrays, rows=1):
+    rows_seen.append(rows)
+    return portions.portions(spread, arrays, rows)
+
 # Results, in portions of 8,192 members or fewer.
-portions._BYTES, portions._BYTES_EACH = 2**15, 0
+portions._BYTES, portions._BYTES_EACH, portions._LEAST = 2**15, 0, 2**11
+rows_seen, layout.portions = [], watched
 for shape in ((100_001,), (90_003,), (3, 30_001), (2, 1, 40_001), (251, 203)):
     row = shape[-1:]
     settings = Problem(uniform(*row), 0.5, uniform(shape[0], *(1,) * (len(shape) - 1)), 0.1)
@@ -47,6 +52,10 @@ for shape in ((100_001,), (90_003,), (3, 30_001), (2, 1, 40_001), (251, 203)):
         mapping = theory.mapping(9, w1, w2, settings)
         there = [jax.device_put(x, one) for x in (w1, w2)]
         np.testing.assert_allclose(mapping, theory.mapping(9, *there, settings), rtol=2e-6)
+
+assert set(rows_seen) == {1, 4}
+few, many = (portions.portions(lay_out([w1], 512, 512).spread, [w1], rows) for rows in (1, 4))
+assert many.spread.shape[0] * 3 < few.spread.shape[0]
 
 # Of a batch in one piece parts are its own memory, but for the last portion's, which need
 # not begin where memory is shared. Nothing of the batch is changed.
