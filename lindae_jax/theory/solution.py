@@ -59,6 +59,8 @@ def weights(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> Wei
     First derivatives only are promised: at gamma = 0 mixed second ones with
     gamma are not right. From w1 = -w2 the derivatives across the saddle grow
     like exp(lambda t') and end at some huge number where they leave the range.
+    Close to w1 = w2 the derivatives in the weights lose as many digits as
+    noise / eigenvalue has, where that is large.
     Where decay may be non-zero, reverse mode compiles for half a minute to two,
     forward mode in a third of that.
     """
