@@ -13,7 +13,7 @@ from lindae_jax.batches.devices import Spread
 # Of one array of a portion, and of its results where they have many rows: so many that calls
 # cost little, so few that what is held beside all results does, two portions' results and
 # perhaps one's inputs. At least so many bytes for a device, and members however many rows.
-_BYTES, _BYTES_EACH, _LEAST = 2**21, 2**17, 2**16
+_BYTES, _BYTES_EACH, _LEAST = 2**20, 2**17, 2**16
 
 # What a portion may have besides, so that they are of equal size; and in computed members,
 # what it costs that there is one more, and that a member is copied.

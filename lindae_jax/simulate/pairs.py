@@ -129,7 +129,7 @@ def simulate_pairs(
 
     with checks.at_top_level():
         if observe is None:
-            found = cut.call(by_member, (arrays, problem), rows=len(steps))
+            found = cut.call(by_member, (arrays, problem), rows=len(steps) * len(arrays) // 2)
             return Trajectory(jnp.asarray(steps), observed=None, **found)
         # What it returns need not be by member, and it shall see them all and no others.
         return simulate(cut, cut.place((arrays, problem)))

@@ -215,6 +215,8 @@ def follow(
         state = advance(state, step - reached)
         return (state, step), row(state, step)
 
+    # Within the caller's jit they are constants, and XLA would unroll a loop of one trip.
+    steps = jax.lax.optimization_barrier(steps)
     if len(steps) == 1:  # without a loop, which would hold the state twice
         state = advance(state, steps[0])
         rows = _first(row(state, steps[0]))

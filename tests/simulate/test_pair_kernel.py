@@ -60,19 +60,23 @@ def test_leaving_out_a_decay_of_zero_changes_no_bit(rng, dtype):
         assert x[0, -1] != y[0, -1]
 
 
+@pytest.mark.parametrize(
+    ("decay", "compensated", "products"), [(True, False, 6), (False, False, 4), (True, True, 6)]
+)
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])
-def test_accelerators_take_64_steps_a_trip(platform):
+def test_accelerators_take_64_steps_a_trip(platform, decay, compensated, products):
     """Two loops, of whole trips and of the one that is cut short; no other, no callback."""
     shapes = 6 * (jax.ShapeDtypeStruct((5,), jnp.float32),)
 
-    def run(w1, w2, *fields):
-        return simulate_pairs(w1, w2, Problem(*fields), num_steps=1000).w1
+    def run(w1, w2, eigenvalue, noise, gamma, rate):
+        problem = Problem(eigenvalue, noise, gamma if decay else 0.0, rate)
+        return simulate_pairs(w1, w2, problem, num_steps=1000, compensated=compensated).w1
 
     text = jax.export.export(jax.jit(run), platforms=[platform])(*shapes).mlir_module()
     assert len(re.findall(r"stablehlo\.while", text)) == 2
-    # Three products in each step: the mapping, its gain, and two shares of it make
-    # with decay seven; a trip holds them 64 times, and both trips are written out.
-    assert len(re.findall(r"= stablehlo\.multiply ", text)) >= 2 * 64 * 6
+    # The mapping, its gain and two shares of it, and of each weight what decays; a trip
+    # holds them 64 times, and both trips are written out.
+    assert len(re.findall(r"= stablehlo\.multiply ", text)) >= 2 * 64 * products
     assert len(re.findall(r"dense<64>", text)) >= 1
     assert "callback" not in text
     assert re.search(r"\bf64\b", text) is None

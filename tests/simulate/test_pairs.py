@@ -144,6 +144,39 @@ def test_segments_and_saves(rng, dtype, n):
         assert_bitwise(simulate_pairs(w1, w2, problem, num_steps=157, **saves), whole)
 
 
+def test_the_callers_arrays_are_left_alone(rng, dtype):
+    """Neither donated nor written to, of few pairs or of many, without steps or with some."""
+    for n in (50, 60_001):
+        w1, w2, problem = training_sample(rng, n, dtype)
+        arrays = [jnp.asarray(x) for x in (w1, w2, *(getattr(problem, f) for f in FIELDS))]
+        kept = [np.array(x) for x in arrays]
+        for num_steps in (0, 9):
+            simulate_pairs(*arrays[:2], Problem(*arrays[2:]), num_steps=num_steps)
+        assert not any(x.is_deleted() for x in arrays)
+        for x, y in zip(arrays, kept, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("compensated", [False, True])
+def test_segments_within_jit(rng, dtype, compensated):
+    """There numbers of steps are constants to the compiler, and all is still the same."""
+    w1, w2, problem = training_sample(rng, 1000, dtype)
+
+    def run(num_steps, w1, w2, problem, carry=None):
+        return simulate_pairs(
+            w1, w2, problem, num_steps=num_steps, compensated=compensated, carry=carry
+        )
+
+    within = jax.jit(run, static_argnums=0)
+    whole = run(33, w1, w2, problem)
+    assert_bitwise(within(33, w1, w2, problem), whole)
+    for cut in (8, 32):
+        first = within(cut, w1, w2, problem)
+        carry = tuple(c[-1] for c in first.carry) if compensated else None
+        assert_bitwise(within(33 - cut, first.w1[-1], first.w2[-1], problem, carry), whole)
+    assert_bitwise(within(1, w1, w2, problem), run(1, w1, w2, problem))
+
+
 @pytest.mark.parametrize("n", [19, 4099])
 def test_batch_equals_loop(rng, dtype, n):
     """Alone, in part, under vmap; with fields as arrays or as numbers."""
