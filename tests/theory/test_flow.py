@@ -284,10 +284,12 @@ def test_more_points_than_a_block_change_nothing(grid, rng, dtype, eps):
     for got in (whole, jax.jit(mapping)(t, w1, w2, lam, noise, rate)):
         assert np.all(np.abs(np.asarray(got) - expected) <= 16 * eps * scale)
     gradient = jax.jit(jax.grad(total, argnums=(1, 3)))
+    # Programs may round differently, which counts the more the closer a start is to w1 = -w2.
+    magnified = (np.abs(w1) + np.abs(w2)) / np.abs(w1 + w2)
     found = gradient(t, w1, w2, lam, noise, rate)
     for got, wanted in zip(found, zip(*parts(gradient), strict=True), strict=True):
         wanted = np.concatenate(wanted)
-        assert np.all(np.abs(got - wanted) <= 64 * eps * (1 + np.abs(wanted)))
+        assert np.all(np.abs(got - wanted) <= 64 * eps * (1 + np.abs(wanted)) * magnified)
 
 
 def _fields(problem, n):
