@@ -47,7 +47,7 @@ class Spread(NamedTuple):
 
         An array of fewer members than there are is padded to as many.
         """
-        whole = self.padding or not self._is_cut(x)
+        whole = self.padding or not self.is_cut(x)
         sharding = NamedSharding(self.mesh, PartitionSpec() if whole else self._cut(x.ndim))
         x = _padded(x, self.axis, 0 if whole else self.shape[self.axis] - x.shape[self.axis])
         here = isinstance(x, np.ndarray) or len(x.devices()) == 1
@@ -76,7 +76,7 @@ class Spread(NamedTuple):
             function,
             mesh=self.mesh,
             in_specs=tuple(
-                self._cut(x.ndim) if self._is_cut(x) else PartitionSpec() for x in arrays
+                self._cut(x.ndim) if self.is_cut(x) else PartitionSpec() for x in arrays
             ),
             out_specs=[self._cut(len(self.shape))] * outputs,
             check_vma=False,
@@ -84,14 +84,15 @@ class Spread(NamedTuple):
         size = self.shape[self.axis]
         return [jax.lax.slice_in_dim(y, 0, size, axis=y.ndim + self.axis) for y in results]
 
-    def _is_cut(self, x: Any) -> bool:
+    def is_cut(self, x: Any) -> bool:
+        """Whether each device has a part of the array, not all of it."""
         return x.ndim >= -self.axis and x.shape[self.axis] > 1
 
     def _cut(self, num_axes: int) -> PartitionSpec:
         return PartitionSpec(*[None] * (num_axes + self.axis), _AXIS)
 
     def _padded(self, x: jax.Array) -> jax.Array:
-        return _padded(x, self.axis, self.padding if self._is_cut(x) else 0)
+        return _padded(x, self.axis, self.padding if self.is_cut(x) else 0)
 
 
 def _padded(x: Any, axis: int, missing: int) -> jax.Array:
@@ -99,7 +100,7 @@ def _padded(x: Any, axis: int, missing: int) -> jax.Array:
         return x
     widths = [(0, 0)] * x.ndim
     widths[axis] = (0, missing)
-    return jnp.pad(x, widths, mode="edge")
+    return (np if isinstance(x, np.ndarray) else jnp).pad(x, widths, mode="edge")
 
 
 def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = False) -> Spread | None:

@@ -72,18 +72,13 @@ class Portions(NamedTuple):
     def _is_cut(self, x: jax.Array) -> bool:
         """Whether a portion has not all of an array, or each device not all of the portion."""
         lengths = zip(reversed(x.shape), reversed(self.spread.shape), strict=False)
-        axis = self.spread.axis
-        return any(a != b and a > 1 for a, b in lengths) or (x.ndim >= -axis and x.shape[axis] > 1)
+        return self.spread.is_cut(x) or any(a != b and a > 1 for a, b in lengths)
 
     def _place(self, x: np.ndarray, place: tuple[slice, ...]) -> jax.Array:
         """A portion of an array on the devices; beyond its end, the last values."""
         here = place[len(place) - x.ndim :]
         index = [slice(None) if n == 1 else i for n, i in zip(x.shape, here, strict=True)]
-        part, axis, rows = x[tuple(index)], self.spread.axis, self.spread.shape[self.spread.axis]
-        if x.ndim >= -axis and 1 < part.shape[axis] < rows:
-            last = part.shape[axis] - 1
-            part = part.take(np.minimum(np.arange(rows), last), axis=axis)
-        return self.spread.place(part)
+        return self.spread.place(x[tuple(index)])
 
     def _empty(self, x: jax.Array) -> np.ndarray:
         return _aligned(x.shape[: x.ndim - len(self.shape)] + self.shape, x.dtype)

@@ -256,28 +256,15 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
             return _named(names, _at_times(_path(*settings), t))
 
         return cut.once_each(once, (t, *settings), len(names))
-    # Or else compilers would do it again at every time.
-    path = _apart(_path(*settings))
+    # Or else compilers would do it again at every time. Leaf by leaf, for JAX 0.12 cannot
+    # transpose a barrier where some of what passes it does not move.
+    path = jax.tree.map(jax.lax.optimization_barrier, _path(*settings))
     leaves, tree = jax.tree.flatten(path)
 
     def at_a_time(t, *leaves):
         return _named(names, _at_times(jax.tree.unflatten(tree, leaves), t))
 
     return cut.once_each(at_a_time, (t, *leaves), len(names))
-
-
-@jax.custom_jvp
-def _apart(path: Path) -> Path:
-    """The same, computed before what uses it; derivatives need not be.
-
-    JAX 0.12 cannot transpose a barrier where some of what passes it is not moved.
-    """
-    return jax.lax.optimization_barrier(path)
-
-
-@_apart.defjvp
-def _apart_jvp(primals, tangents):
-    return _apart(*primals), tangents[0]
 
 
 def _path(w1, w2, eigenvalue, noise, decay, learning_rate):
