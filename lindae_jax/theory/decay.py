@@ -9,6 +9,8 @@ others pass, as far as they need, through three stages, each right where it is
 used: large order or argument, moderate argument, small argument.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -30,11 +32,10 @@ def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State
     time = jnp.where(forever, 1, time)
     s, d = w1 + w2, w1 - w2
 
-    k = a * jnp.abs(s * d)
-    turned = jnp.square(mu * time) + jnp.square(k / 2 * time)
-    near = (turned <= 0.125) & (4 * gamma * time <= 0.125)
-    early = _near(w1, w2, a, mu, gamma, jnp.where(near, time, 0))
-    late = _far(*_fed(~near, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 0, 1)))
+    near = _is_near(a * jnp.abs(s * d), mu, gamma, time)
+    nothing = State(*(jnp.full_like(s, jnp.nan),) * 3)
+    early = where_needed(_near, near, nothing, w1, w2, a, mu, gamma, jnp.where(near, time, 0))
+    late = where_needed(_far, ~near, nothing, *_beyond(near, s, d, a, mu, gamma, time))
     end = limit_with_decay(w1 + w2, a, mu)
     finite = jnp.isfinite(w1) & jnp.isfinite(w2)
     return State(
@@ -43,6 +44,24 @@ def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State
             for x, y, z in zip(early, late, end, strict=True)
         )
     )
+
+
+def stages_passed(t, w1, w2, eigenvalue, noise, decay, learning_rate):
+    """A whole number, 0 to 5, that is the same for points which need the same parts of the flow.
+
+    Points that share a part are next to each other in the order of these numbers.
+    """
+    a, mu, gamma, time = rates(t, eigenvalue, noise, decay, learning_rate)
+    s, d = w1 + w2, w1 - w2
+    near = _is_near(a * jnp.abs(s * d), mu, gamma, time)
+    stages = _stages(*_beyond(near, s, d, a, mu, gamma, time))
+    late = jnp.where(stages.part, 2, jnp.where(stages.moderate, jnp.where(stages.small, 4, 3), 5))
+    return jnp.where(near, 0, jnp.where(stages.whole, 1, late))
+
+
+def where_needed(function, active, otherwise, *arrays):
+    """`function(*arrays)`, or what is given instead where no member needs it."""
+    return jax.lax.cond(active.any(), function, lambda *_: otherwise, *arrays)
 
 
 def rates(t, eigenvalue, noise, decay, learning_rate):
@@ -75,6 +94,48 @@ def limit_with_decay(s, a, mu):
     w = jnp.where(learns, mu / jnp.where(a > 0, a, 1), 0)
     side = jnp.sign(s) * jnp.where(learns, jnp.sqrt(jnp.where(learns, w, 1)), 0)
     return State(side, side, w)
+
+
+def _is_near(k, mu, gamma, time):
+    """Whether the time is so short that a series in it serves."""
+    turned = jnp.square(mu * time) + jnp.square(k / 2 * time)
+    return (turned <= 0.125) & (4 * gamma * time <= 0.125)
+
+
+def _beyond(near, *values):
+    """Where it is not; elsewhere values that do no harm."""
+    return _fed(~near, values, (1, 1, 1, 1, 0, 1))
+
+
+class _Stages(NamedTuple):
+    """What a point passes on its way: any of these is true or false for it."""
+
+    whole: jax.Array
+    """Large order or argument all the time."""
+    part: jax.Array
+    """The same at first."""
+    moderate: jax.Array
+    small: jax.Array
+    first: jax.Array
+    """2 gamma t' spent in the first stage, if that is a part of the way."""
+    second: jax.Array
+    """The same in the second, of moderate argument."""
+
+
+def _stages(s, d, a, mu, gamma, time) -> _Stages:
+    total = 2 * gamma * time
+    k = a * jnp.abs(s * d)
+    edge = 4 * gamma * debye.THRESHOLD
+    whole = jnp.hypot(2 * mu, k * jnp.exp(-total)) >= edge
+    part = ~whole & (jnp.hypot(2 * mu, k) > edge)
+    k_edge = jnp.sqrt(jnp.where(part, (edge - 2 * mu) * (edge + 2 * mu), 1))
+    first = jnp.where(part, jnp.log(jnp.where(part, k, 1) / k_edge), 0)
+    first = jnp.clip(first, 0, total)
+    x = jnp.where(whole, 0, k * jnp.exp(-first)) / jnp.where(whole, 1, 4 * gamma)
+    moderate = ~whole & (x > _EDGE_SMALL) & (first < total)
+    second = jnp.where(moderate, jnp.log(jnp.where(moderate, x, 1) / _EDGE_SMALL), 0)
+    second = jnp.minimum(second, jnp.where(moderate, total - first, 0))
+    return _Stages(whole, part, moderate, ~whole & (total - first - second > 0), first, second)
 
 
 # --- short times --------------------------------------------------------------
@@ -129,37 +190,23 @@ def _taylor(rate, squared, loss):
 
 def _far(s, d, a, mu, gamma, time):
     """The state after `time`, through the stages that x passes."""
-    total = 2 * gamma * time
-    k = a * jnp.abs(s * d)
-    edge = 4 * gamma * debye.THRESHOLD
-    whole = jnp.hypot(2 * mu, k * jnp.exp(-total)) >= edge
-    part = ~whole & (jnp.hypot(2 * mu, k) > edge)
-    k_edge = jnp.sqrt(jnp.where(part, (edge - 2 * mu) * (edge + 2 * mu), 1))
-    first = jnp.where(part, jnp.log(jnp.where(part, k, 1) / k_edge), 0)
-    first = jnp.clip(first, 0, total)
+    whole, part, moderate, small, first, second = _stages(s, d, a, mu, gamma, time)
     positive = jnp.where(whole, 1, gamma)  # past the first stage gamma > 0
     spent = jnp.where(whole, time, first / (2 * positive))
     aw = jnp.full_like(s, jnp.nan)
-    s, d, aw = _where_needed(_stage_large, whole | part, (s, d, aw), a, mu, gamma, spent)
+    s, d, aw = _stage(_stage_large, whole | part, (s, d, aw), a, mu, gamma, spent)
     aw = jnp.where(whole, aw, jnp.nan)
     gamma = positive
-
     x = jnp.where(whole, 0, a * jnp.abs(s * d)) / (4 * gamma)
-    moderate = ~whole & (x > _EDGE_SMALL) & (first < total)
-    second = jnp.where(moderate, jnp.log(jnp.where(moderate, x, 1) / _EDGE_SMALL), 0)
-    second = jnp.minimum(second, jnp.where(moderate, total - first, 0))
-    s, d = _where_needed(_stage_moderate, moderate, (s, d), a, mu, gamma, x, second)
-
-    small = ~whole & (total - first - second > 0)
+    s, d = _stage(_stage_moderate, moderate, (s, d), a, mu, gamma, x, second)
     rest = time - jnp.where(whole, 0, spent) - second / (2 * gamma)
-    s, d = _where_needed(_stage_small, small, (s, d), a, mu, gamma, rest)
+    s, d = _stage(_stage_small, small, (s, d), a, mu, gamma, rest)
     return _weights(s, d, a, aw)
 
 
-def _where_needed(stage, active, state, *others):
-    """A stage, passed over as a whole where no member needs it."""
-    return jax.lax.cond(
-        active.any(), stage, lambda active, state, *others: state, active, state, *others
+def _stage(stage, active, state, *others):
+    return where_needed(
+        lambda state, *others: stage(active, state, *others), active, state, state, *others
     )
 
 

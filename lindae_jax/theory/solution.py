@@ -13,7 +13,7 @@ from lindae_jax import checks
 from lindae_jax.batches import layout
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.theory.balanced import flow_balanced
-from lindae_jax.theory.decay import flow_with_decay
+from lindae_jax.theory.decay import flow_with_decay, stages_passed, where_needed
 from lindae_jax.theory.flow import Path, State, follow, prepare
 
 _RULES = {"t": "time"}
@@ -285,7 +285,13 @@ def _any_decay(names, cut, *arrays):
     def flow(t, w1, w2, *fields):
         return flow_any_decay(t, w1, w2, Problem(*fields))
 
-    return cut.elementwise(_at_points(flow, names), arrays, len(names))
+    return cut.alike(_at_points(flow, names), _kind, arrays, len(names))
+
+
+def _kind(t, w1, w2, eigenvalue, noise, decay, learning_rate):
+    """Which parts of the flow a point needs, as a number."""
+    stages = stages_passed(t, w1, w2, eigenvalue, noise, decay, learning_rate)
+    return jnp.where(decay == 0, 0, 1 + stages).astype(jnp.int32)
 
 
 _FORMS = (_no_decay, _balanced_decay, _any_decay)
@@ -317,8 +323,10 @@ def flow_any_decay(t, w1, w2, problem: Problem) -> State:
 
 @jax.custom_jvp
 def _either(decay, *others) -> State:
-    without, decayed = _without_decay(*others), _with_decay(decay, *others)
-    return _where(decay == 0, without, decayed)
+    none, nothing = decay == 0, State(*(jnp.full_like(decay, jnp.nan),) * 3)
+    without = where_needed(_without_decay, none, nothing, *others)
+    decayed = where_needed(_with_decay, ~none, nothing, decay, *others)
+    return _where(none, without, decayed)
 
 
 @_either.defjvp
