@@ -1,5 +1,6 @@
 """Alternating runs of contenders whose answers were checked first."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 _MOST_STEPS, _MOST_TRIALS = 2**30, 12
 _CHOOSING_ROUNDS = 5
+_SHORTFALL = 0.05
 
 
 class Absent(Exception):
@@ -95,9 +97,8 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
             if contender.role != "rival":
                 raise
             absent[contender.name] = f"failed: {type(error).__name__}: {error}"[:200]
+    ready = [filled(each, seconds) for each in ready]
     times: list[list[float]] = [[] for _ in ready]
-    for each in ready:
-        each.variant.run(each.steps)  # some compile for a number of steps
     for turn in range(rounds):
         # Another one begins each round, for a core may tire or be taken away in rhythm.
         for i in range(len(ready)):
@@ -147,6 +148,17 @@ def prepare(contender: Contender, seconds: float) -> Ready:
     rate, best = _fastest([ready for _, ready in found]) if several else found[0]
     steps = round(seconds * rate / best.variant.work)
     return best._replace(steps=min(max(steps, best.variant.least_steps), _MOST_STEPS))
+
+
+def filled(ready: Ready, seconds: float) -> Ready:
+    """With more steps where a run falls short, for a slow moment had a say in their number."""
+    run, steps = ready.variant.run, ready.steps
+    spent = timed(run, steps)  # some compile for a number of steps
+    if spent >= seconds * (1 - _SHORTFALL) or steps == _MOST_STEPS:
+        return ready
+    steps = min(math.ceil(steps * seconds / max(spent, 1e-7)), _MOST_STEPS)
+    run(steps)
+    return ready._replace(steps=steps)
 
 
 def _fastest(all_ready: list[Ready]) -> tuple[float, Ready]:

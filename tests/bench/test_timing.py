@@ -65,6 +65,17 @@ def test_a_variant_can_ask_for_more_steps_than_fit(clock):
     assert timing.prepare(Contender("a", "library", [variant]), 0.5).steps == 100
 
 
+def test_a_run_chosen_in_a_slow_moment_is_filled(clock):
+    variant = clock.variant(1e-3)
+    chosen = timing.Ready(Contender("a", "library", [variant]), variant, 300, 0.0, 0.0)
+    assert timing.filled(chosen, 0.5).steps == 500
+    for steps in (490, 500, 2_000):
+        long = chosen._replace(steps=steps)
+        assert timing.filled(long, 0.5) == long
+    free = clock.variant(0.0)
+    assert timing.filled(chosen._replace(variant=free), 0.5).steps == 2**30
+
+
 def test_a_run_of_no_cost_ends(clock):
     assert timing.calibrate(clock.variant(0.0), 0.5)[0] <= 2**30
 
