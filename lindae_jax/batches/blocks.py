@@ -1,6 +1,8 @@
 """Large batches walked in blocks that fit the cache."""
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,9 +61,18 @@ def in_blocks(
         ]
 
     # Of equal arrays XLA would make one and copy it.
-    empty = [jnp.full(merged, i, arrays[0].dtype) for i in range(num_outputs)]
+    empty = [jnp.full_like(_of_all(parts), i, shape=merged) for i in range(num_outputs)]
     filled = jax.lax.fori_loop(0, math.prod(steps), fill, empty)
     return [y.reshape(shape) for y in filled]
+
+
+def _of_all(arrays: Sequence[jax.Array]) -> jax.Array:
+    """A number computed from all arrays, for its type.
+
+    In a function under `jax.shard_map` that tells along which axes a value varies, and what
+    a loop begins with has to vary like what it computes.
+    """
+    return functools.reduce(operator.add, (x.reshape(-1)[0] for x in arrays))
 
 
 def _whole_vectors(
