@@ -12,7 +12,7 @@ from lindae_jax.bench.probe import require_sound_backend
 CASES = ("pairs", "matrices", "theory", "curvature", "start")
 
 _ROUNDS, _QUICK_ROUNDS = 11, 3
-_SECONDS, _QUICK_SECONDS = 0.55, 0.05
+_SECONDS, _QUICK_SECONDS = 0.53, 0.05
 
 
 def run(

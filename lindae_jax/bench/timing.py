@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 _MOST_STEPS, _MOST_TRIALS = 2**30, 12
 _CHOOSING_ROUNDS = 5
+# Of the time asked for, in which a run still counts as long enough.
 _SHORTFALL = 0.05
 
 
@@ -89,7 +90,9 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
     absent, ready = dict(case.absent), []
     for contender in case.contenders:
         try:
-            ready.append(prepare(contender, seconds))
+            each = prepare(contender, seconds)
+            each.variant.run(each.steps)  # some compile for a number of steps
+            ready.append(each)
         except WrongAnswer:
             raise
         except Exception as error:
@@ -97,14 +100,17 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
             if contender.role != "rival":
                 raise
             absent[contender.name] = f"failed: {type(error).__name__}: {error}"[:200]
-    ready = [filled(each, seconds) for each in ready]
     times: list[list[float]] = [[] for _ in ready]
     for turn in range(rounds):
         # Another one begins each round, for a core may tire or be taken away in rhythm.
         for i in range(len(ready)):
             at = (turn + i) % len(ready)
             time.sleep(case.rest)
-            times[at].append(timed(ready[at].variant.run, ready[at].steps))
+            if turn == 0:
+                ready[at], spent = filled(ready[at], seconds)
+            else:
+                spent = timed(ready[at].variant.run, ready[at].steps)
+            times[at].append(spent)
     return {
         "name": case.name,
         "title": case.title,
@@ -150,15 +156,18 @@ def prepare(contender: Contender, seconds: float) -> Ready:
     return best._replace(steps=min(max(steps, best.variant.least_steps), _MOST_STEPS))
 
 
-def filled(ready: Ready, seconds: float) -> Ready:
-    """With more steps where a run falls short, for a slow moment had a say in their number."""
+def filled(ready: Ready, seconds: float) -> tuple[Ready, float]:
+    """The seconds of a run that lasts as long as asked, and what it takes.
+
+    If it falls short the number of steps was chosen in a slow moment, and it takes more.
+    """
     run, steps = ready.variant.run, ready.steps
-    spent = timed(run, steps)  # some compile for a number of steps
+    spent = timed(run, steps)
     if spent >= seconds * (1 - _SHORTFALL) or steps == _MOST_STEPS:
-        return ready
-    steps = min(math.ceil(steps * seconds / max(spent, 1e-7)), _MOST_STEPS)
-    run(steps)
-    return ready._replace(steps=steps)
+        return ready, spent
+    more = min(math.ceil(steps * seconds / max(spent, 1e-7)), _MOST_STEPS)
+    run(more)  # some compile for a number of steps
+    return ready._replace(steps=more), timed(run, more)
 
 
 def _fastest(all_ready: list[Ready]) -> tuple[float, Ready]:

@@ -68,12 +68,30 @@ def test_a_variant_can_ask_for_more_steps_than_fit(clock):
 def test_a_run_chosen_in_a_slow_moment_is_filled(clock):
     variant = clock.variant(1e-3)
     chosen = timing.Ready(Contender("a", "library", [variant]), variant, 300, 0.0, 0.0)
-    assert timing.filled(chosen, 0.5).steps == 500
+    assert timing.filled(chosen, 0.5) == (chosen._replace(steps=500), 0.5)
     for steps in (490, 500, 2_000):
         long = chosen._replace(steps=steps)
-        assert timing.filled(long, 0.5) == long
-    free = clock.variant(0.0)
-    assert timing.filled(chosen._replace(variant=free), 0.5).steps == 2**30
+        found, spent = timing.filled(long, 0.5)
+        assert found == long
+        np.testing.assert_allclose(spent, 1e-3 * steps)
+    free = chosen._replace(variant=clock.variant(0.0))
+    assert timing.filled(free, 0.5) == (free._replace(steps=2**30), 0.0)
+
+
+def test_compiling_for_a_number_of_steps_does_not_fill_a_run(clock, monkeypatch):
+    steady, compiled = clock.variant(1e-3), set()
+
+    def run(steps):
+        clock.now += 0.0 if steps in compiled else 2.0
+        compiled.add(steps)
+        steady.run(steps)
+
+    contender = Contender("a", "library", [steady._replace(run=run)])
+    chosen = timing.Ready(contender, contender.variants[0], 300, 0.0, 0.0)
+    monkeypatch.setattr(timing, "prepare", lambda *_: chosen)
+    found = timing.measure(Case("b", "c", "d", [contender], {}), 0.5, 3)["contenders"][0]
+    assert found["steps"] in (500, 501)
+    np.testing.assert_allclose(found["seconds"], 1e-3 * found["steps"])
 
 
 def test_a_run_of_no_cost_ends(clock):
