@@ -1,13 +1,15 @@
 """Elements of a batch that need the same work, computed together."""
 
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lindae_jax.batches.blocks import in_blocks
 
-# Elements sorted at a time, many blocks for each kind, and elements in a block.
+# Elements sorted at a time, many blocks for each kind, and elements in a block: powers of two.
 _SORTED, _BLOCK = 2**16, 2**10
 
 
@@ -19,7 +21,7 @@ def in_kinds(
 ) -> list[jax.Array]:
     """An elementwise function as of `in_blocks`, in blocks of elements of one kind.
 
-    For functions that pass over, by `jax.lax.cond`, what no element of a block needs.
+    For functions that pass over what no element of a block needs, by `where_needed`.
     What they return must not depend on the kind.
 
     Parameters
@@ -27,7 +29,7 @@ def in_kinds(
     compute, arrays, num_outputs
         As for `in_blocks`; `compute` is given arrays with one axis.
     kind : function
-        Takes the arrays' parts and returns int32, >= 0 and < 2^10, of their common shape.
+        Takes the arrays' parts and returns int32, >= 0 and < 2^15, of their common shape.
 
     Returns
     -------
@@ -36,24 +38,30 @@ def in_kinds(
     """
 
     def sorted_by_kind(*parts: jax.Array) -> list[jax.Array]:
-        points = jnp.broadcast_arrays(*parts)
-        shape, size = points[0].shape, points[0].size
-        if size <= _BLOCK:
-            return list(compute(*points))
-        rows = [x.reshape(-1) for x in points]
-        index = jnp.arange(size, dtype=jnp.int32)
+        shape = jnp.broadcast_shapes(*(x.shape for x in parts))
+        if not _BLOCK < math.prod(shape) <= _SORTED:
+            return list(compute(*parts))
+        rows = [x if x.size == 1 else jnp.broadcast_to(x, shape).reshape(-1) for x in parts]
+        index = jnp.arange(math.prod(shape), dtype=jnp.int32)
         # One number each sorts several times faster than a number and an index.
-        order = jax.lax.sort(kind(*rows) * size + index, is_stable=False) % size
-        found = in_blocks(compute, [_taken(x, order) for x in rows], num_outputs, _BLOCK)
-        return [_put(y, order).reshape(shape) for y in found]
+        order = jax.lax.sort(kind(*rows) * _SORTED + index, is_stable=False) & (_SORTED - 1)
+        rows = [x if x.size == 1 else _taken(x, order) for x in rows]
+        found = in_blocks(compute, rows, num_outputs, _BLOCK)
+        return [_put_back(y, order).reshape(shape) for y in found]
 
     return in_blocks(sorted_by_kind, arrays, num_outputs, _SORTED)
+
+
+def where_needed(
+    function: Callable[..., Any], active: jax.Array, otherwise: Any, *arrays: jax.Array
+) -> Any:
+    """`function(*arrays)`, or what is given instead where no element needs it."""
+    return jax.lax.cond(active.any(), function, lambda *_: otherwise, *arrays)
 
 
 def _taken(x: jax.Array, order: jax.Array) -> jax.Array:
     return x.at[order].get(mode="promise_in_bounds", unique_indices=True)
 
 
-def _put(y: jax.Array, order: jax.Array) -> jax.Array:
-    """What `_taken` undoes."""
+def _put_back(y: jax.Array, order: jax.Array) -> jax.Array:
     return jnp.zeros_like(y).at[order].set(y, mode="promise_in_bounds", unique_indices=True)

@@ -74,7 +74,10 @@ class Layout(NamedTuple):
         arrays: Sequence[jax.Array],
         outputs: int,
     ) -> list[jax.Array]:
-        """The same, where elements of a kind share work that others do not need."""
+        """The same, where elements of a kind share work that others do not need.
+
+        Not in blocks of this layout's size, but in those that suit a sorted batch.
+        """
         if self.block is None:
             return self.elementwise(function, arrays, outputs)
         return in_kinds(function, kind, arrays, outputs)

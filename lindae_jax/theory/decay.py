@@ -9,11 +9,14 @@ others pass, as far as they need, through three stages, each right where it is
 used: large order or argument, moderate argument, small argument.
 """
 
+import functools
+import operator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from lindae_jax.batches.alike import where_needed
 from lindae_jax.problem import Problem
 from lindae_jax.theory import bessel, debye
 from lindae_jax.theory.flow import State
@@ -21,23 +24,26 @@ from lindae_jax.theory.growth import fraction_gone, log1p_ratio, scaled_growth
 from lindae_jax.theory.twofloat import power_of_two
 
 
-def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State:
+def flow_with_decay(
+    t, w1, w2, eigenvalue, noise, decay, learning_rate, *, alike: bool = False
+) -> State:
     """Weights and mapping at epoch t; arrays of one shape and dtype, unchecked.
 
     At decay = 0 it is continuous, with the right derivative in decay, but less
-    sharp than `flow`.
+    sharp than `flow`. Where few points need both short and longer times, because
+    they are `alike`, one of the two is passed over.
     """
-    a, mu, gamma, time = rates(t, eigenvalue, noise, decay, learning_rate)
-    forever = jnp.isinf(t)
-    time = jnp.where(forever, 1, time)
-    s, d = w1 + w2, w1 - w2
-
-    near = _is_near(a * jnp.abs(s * d), mu, gamma, time)
-    nothing = State(*(jnp.full_like(s, jnp.nan),) * 3)
-    early = where_needed(_near, near, nothing, w1, w2, a, mu, gamma, jnp.where(near, time, 0))
-    late = where_needed(_far, ~near, nothing, *_beyond(near, s, d, a, mu, gamma, time))
-    end = limit_with_decay(w1 + w2, a, mu)
-    finite = jnp.isfinite(w1) & jnp.isfinite(w2)
+    near, point = _point(t, w1, w2, eigenvalue, noise, decay, learning_rate)
+    s, _, a, mu, gamma, time = point
+    short = w1, w2, a, mu, gamma, jnp.where(near, time, 0)
+    longer = tuple(_harmless(near, *point))
+    if alike:
+        early = where_needed(_near, near, nothing(*short), *short)
+        late = where_needed(_far, ~near, nothing(*longer), *longer)
+    else:
+        early, late = _near(*short), _far(*longer)
+    end = limit_with_decay(s, a, mu)
+    finite, forever = jnp.isfinite(w1) & jnp.isfinite(w2), jnp.isinf(t)
     return State(
         *(
             jnp.where(finite, jnp.where(forever, z, jnp.where(near, x, y)), jnp.nan)
@@ -47,21 +53,43 @@ def flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State
 
 
 def stages_passed(t, w1, w2, eigenvalue, noise, decay, learning_rate):
-    """A whole number, 0 to 5, that is the same for points which need the same parts of the flow.
+    """What of the flow with decay a point needs, as a whole number from 0 to 5.
 
-    Points that share a part are next to each other in the order of these numbers.
+    0: the series for short times. 1: the stage of large order or argument. 2: that one
+    and some of the others. 3: that of moderate argument, 4: and that of small argument,
+    which 5 needs alone.
     """
-    a, mu, gamma, time = rates(t, eigenvalue, noise, decay, learning_rate)
-    s, d = w1 + w2, w1 - w2
-    near = _is_near(a * jnp.abs(s * d), mu, gamma, time)
-    stages = _stages(*_beyond(near, s, d, a, mu, gamma, time))
+    near, point = _point(t, w1, w2, eigenvalue, noise, decay, learning_rate)
+    stages = _stages(*_harmless(near, *point))
     late = jnp.where(stages.part, 2, jnp.where(stages.moderate, jnp.where(stages.small, 4, 3), 5))
     return jnp.where(near, 0, jnp.where(stages.whole, 1, late))
 
 
-def where_needed(function, active, otherwise, *arrays):
-    """`function(*arrays)`, or what is given instead where no member needs it."""
-    return jax.lax.cond(active.any(), function, lambda *_: otherwise, *arrays)
+def nothing(*arrays) -> State:
+    """NaN, in place of a state that is computed from these arrays.
+
+    It looks as if it came of them: in a mapped function types tell along which axes
+    a value varies, and conditions want them to agree.
+    """
+    like = functools.reduce(operator.add, arrays)
+    return State(*(jnp.full_like(like, jnp.nan),) * 3)
+
+
+def _point(t, w1, w2, eigenvalue, noise, decay, learning_rate):
+    """Whether the time is so short that a series in it serves, and s, d, a, mu, gamma, time.
+
+    What has come to an end is done with in no time.
+    """
+    a, mu, gamma, time = rates(t, eigenvalue, noise, decay, learning_rate)
+    s, d = w1 + w2, w1 - w2
+    turned = jnp.square(mu * time) + jnp.square(a * jnp.abs(s * d) / 2 * time)
+    near = (turned <= 0.125) & (4 * gamma * time <= 0.125)
+    return near, (s, d, a, mu, gamma, time)
+
+
+def _harmless(near, s, d, a, mu, gamma, time):
+    """The arguments of `_far`, where the time is short such that do no harm."""
+    return _fed(~near, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 0, 1))
 
 
 def rates(t, eigenvalue, noise, decay, learning_rate):
@@ -94,17 +122,6 @@ def limit_with_decay(s, a, mu):
     w = jnp.where(learns, mu / jnp.where(a > 0, a, 1), 0)
     side = jnp.sign(s) * jnp.where(learns, jnp.sqrt(jnp.where(learns, w, 1)), 0)
     return State(side, side, w)
-
-
-def _is_near(k, mu, gamma, time):
-    """Whether the time is so short that a series in it serves."""
-    turned = jnp.square(mu * time) + jnp.square(k / 2 * time)
-    return (turned <= 0.125) & (4 * gamma * time <= 0.125)
-
-
-def _beyond(near, *values):
-    """Where it is not; elsewhere values that do no harm."""
-    return _fed(~near, values, (1, 1, 1, 1, 0, 1))
 
 
 class _Stages(NamedTuple):
@@ -197,6 +214,7 @@ def _far(s, d, a, mu, gamma, time):
     s, d, aw = _stage(_stage_large, whole | part, (s, d, aw), a, mu, gamma, spent)
     aw = jnp.where(whole, aw, jnp.nan)
     gamma = positive
+    # Of the state itself, which is k exp(-2 gamma t') / (4 gamma) but for rounding.
     x = jnp.where(whole, 0, a * jnp.abs(s * d)) / (4 * gamma)
     s, d = _stage(_stage_moderate, moderate, (s, d), a, mu, gamma, x, second)
     rest = time - jnp.where(whole, 0, spent) - second / (2 * gamma)
@@ -205,6 +223,7 @@ def _far(s, d, a, mu, gamma, time):
 
 
 def _stage(stage, active, state, *others):
+    """The state after a stage, which is passed over where no member needs it."""
     return where_needed(
         lambda state, *others: stage(active, state, *others), active, state, state, *others
     )

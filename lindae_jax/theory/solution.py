@@ -11,9 +11,10 @@ from jax.typing import ArrayLike
 
 from lindae_jax import checks
 from lindae_jax.batches import layout
+from lindae_jax.batches.alike import where_needed
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.theory.balanced import flow_balanced
-from lindae_jax.theory.decay import flow_with_decay, stages_passed, where_needed
+from lindae_jax.theory.decay import flow_with_decay, nothing, stages_passed
 from lindae_jax.theory.flow import Path, State, follow, prepare
 
 _RULES = {"t": "time"}
@@ -124,7 +125,8 @@ def _free_of_nan(x: jax.Array) -> bool:
     return not bool(jnp.isnan(x).any())
 
 
-# Points in a block, whose intermediate results then stay in a core's cache.
+# Points in a block, whose intermediate results then stay in a core's cache. With decay blocks are
+# smaller (`batches/alike.py`).
 _BLOCK = 2**12
 
 
@@ -285,7 +287,19 @@ def _any_decay(names, cut, *arrays):
     def flow(t, w1, w2, *fields):
         return flow_any_decay(t, w1, w2, Problem(*fields))
 
-    return cut.alike(_at_points(flow, names), _kind, arrays, len(names))
+    # No derivative is taken in blocks.
+    form = flow if cut.block is None else _flow_alike
+    return cut.alike(_at_points(form, names), _kind, arrays, len(names))
+
+
+def _flow_alike(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State:
+    """The flow of points most of which need the same of it; no derivatives."""
+    none, arrays = decay == 0, (t, w1, w2, eigenvalue, noise, learning_rate)
+    decaying = t, w1, w2, eigenvalue, noise, decay, learning_rate
+    with_decay = functools.partial(flow_with_decay, alike=True)
+    without = where_needed(_without_decay, none, nothing(*arrays), *arrays)
+    decayed = where_needed(with_decay, ~none, nothing(*decaying), *decaying)
+    return _where(none, without, decayed)
 
 
 def _kind(t, w1, w2, eigenvalue, noise, decay, learning_rate):
@@ -323,10 +337,8 @@ def flow_any_decay(t, w1, w2, problem: Problem) -> State:
 
 @jax.custom_jvp
 def _either(decay, *others) -> State:
-    none, nothing = decay == 0, State(*(jnp.full_like(decay, jnp.nan),) * 3)
-    without = where_needed(_without_decay, none, nothing, *others)
-    decayed = where_needed(_with_decay, ~none, nothing, decay, *others)
-    return _where(none, without, decayed)
+    without, decayed = _without_decay(*others), _with_decay(decay, *others)
+    return _where(decay == 0, without, decayed)
 
 
 @_either.defjvp
