@@ -285,7 +285,7 @@ def bench(
     ] = "all",
     json: Annotated[
         Path | None,
-        Option("FILE", "Write every time here, with a plot beside it.", "nothing is written"),
+        Option("FILE", "Write all times measured to FILE, a plot beside it.", "nothing is written"),
     ] = None,
 ) -> int:
     """Measure the library beside its rivals and the limits of this machine.

@@ -31,9 +31,8 @@ def in_blocks(
         Takes the arrays' parts, which broadcast together, and returns arrays
         of their common shape.
     arrays : sequence of arrays
-        All of one dtype.
     num_outputs : int
-        How many arrays `compute` returns, of that dtype.
+        How many arrays `compute` returns, of the dtype of the first one.
     largest : int or None
         Elements in a block; None for all at once, without any slicing, as are
         2^31 elements or more, which int32 cannot count.
@@ -61,18 +60,20 @@ def in_blocks(
         ]
 
     # Of equal arrays XLA would make one and copy it.
-    empty = [jnp.full_like(_of_all(parts), i, shape=merged) for i in range(num_outputs)]
+    like = _of_all(parts)
+    empty = [jnp.full_like(like, i, shape=merged) for i in range(num_outputs)]
     filled = jax.lax.fori_loop(0, math.prod(steps), fill, empty)
     return [y.reshape(shape) for y in filled]
 
 
 def _of_all(arrays: Sequence[jax.Array]) -> jax.Array:
-    """A number computed from all arrays, for its type.
+    """A number computed from all arrays, of the first one's dtype, for its type.
 
     In a function under `jax.shard_map` that tells along which axes a value varies, and what
     a loop begins with has to vary like what it computes.
     """
-    return functools.reduce(operator.add, (x.reshape(-1)[0] for x in arrays))
+    numbers = (x.reshape(-1)[0].astype(arrays[0].dtype) for x in arrays)
+    return functools.reduce(operator.add, numbers)
 
 
 def _whole_vectors(

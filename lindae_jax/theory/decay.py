@@ -78,7 +78,7 @@ def nothing(*arrays) -> State:
 def _point(t, w1, w2, eigenvalue, noise, decay, learning_rate):
     """Whether the time is so short that a series in it serves, and s, d, a, mu, gamma, time.
 
-    What has come to an end is done with in no time.
+    At t = inf, where the limit is taken, the time is 0.
     """
     a, mu, gamma, time = rates(t, eigenvalue, noise, decay, learning_rate)
     s, d = w1 + w2, w1 - w2
@@ -88,7 +88,7 @@ def _point(t, w1, w2, eigenvalue, noise, decay, learning_rate):
 
 
 def _harmless(near, s, d, a, mu, gamma, time):
-    """The arguments of `_far`, where the time is short such that do no harm."""
+    """The arguments of `_far`; where the time is short, numbers that do no harm."""
     return _fed(~near, (s, d, a, mu, gamma, time), (1, 1, 1, 1, 0, 1))
 
 

@@ -38,6 +38,14 @@ def test_blocks_equal_the_whole(rng, dtype, name, largest):
         np.testing.assert_array_equal(x, np.broadcast_to(y, x.shape))
 
 
+@pytest.mark.both
+def test_outputs_are_of_the_first_array_s_dtype(rng, dtype):
+    x, mask = jnp.asarray(rng.normal(size=(300, 3)), dtype), jnp.array([True, False, True])
+    found = in_blocks(lambda x, mask: [jnp.where(mask, x, 0)], (x, mask), 1, 64)
+    assert found[0].dtype == dtype
+    np.testing.assert_array_equal(found[0], np.where(mask, x, 0))
+
+
 def test_every_element_is_computed_in_blocks_of_whole_vectors(rng):
     seen = []
 
