@@ -38,25 +38,27 @@ def in_kinds(
     """
 
     def sorted_by_kind(*parts: jax.Array) -> list[jax.Array]:
-        shape = jnp.broadcast_shapes(*(x.shape for x in parts))
-        if not _BLOCK < math.prod(shape) <= _SORTED:
+        size = math.prod(jnp.broadcast_shapes(*(x.shape for x in parts)))
+        if not _BLOCK < size <= _SORTED:
             return list(compute(*parts))
-        rows = [x if x.size == 1 else jnp.broadcast_to(x, shape).reshape(-1) for x in parts]
-        index = jnp.arange(math.prod(shape), dtype=jnp.int32)
+        index = jnp.arange(size, dtype=jnp.int32)
         # One number each sorts several times faster than a number and an index.
-        order = jax.lax.sort(kind(*rows) * _SORTED + index, is_stable=False) & (_SORTED - 1)
-        rows = [x if x.size == 1 else _taken(x, order) for x in rows]
+        order = jax.lax.sort(kind(*parts) * _SORTED + index, is_stable=False) & (_SORTED - 1)
+        rows = [x if x.size == 1 else _taken(x, order) for x in parts]
         found = in_blocks(compute, rows, num_outputs, _BLOCK)
-        return [_put_back(y, order).reshape(shape) for y in found]
+        return [_put_back(y, order) for y in found]
 
     return in_blocks(sorted_by_kind, arrays, num_outputs, _SORTED)
 
 
 def where_needed(
-    function: Callable[..., Any], active: jax.Array, otherwise: Any, *arrays: jax.Array
+    function: Callable[..., Any],
+    active: jax.Array,
+    otherwise: Callable[..., Any],
+    *arrays: Any,
 ) -> Any:
-    """`function(*arrays)`, or what is given instead where no element needs it."""
-    return jax.lax.cond(active.any(), function, lambda *_: otherwise, *arrays)
+    """`function(*arrays)`, or `otherwise(*arrays)` where no element needs that."""
+    return jax.lax.cond(active.any(), function, otherwise, *arrays)
 
 
 def _taken(x: jax.Array, order: jax.Array) -> jax.Array:

@@ -60,17 +60,17 @@ def in_blocks(
         ]
 
     # Of equal arrays XLA would make one and copy it.
-    like = _of_all(parts)
+    like = of_all(parts)
     empty = [jnp.full_like(like, i, shape=merged) for i in range(num_outputs)]
     filled = jax.lax.fori_loop(0, math.prod(steps), fill, empty)
     return [y.reshape(shape) for y in filled]
 
 
-def _of_all(arrays: Sequence[jax.Array]) -> jax.Array:
+def of_all(arrays: Sequence[jax.Array]) -> jax.Array:
     """A number computed from all arrays, of the first one's dtype, for its type.
 
     In a function under `jax.shard_map` that tells along which axes a value varies, and what
-    a loop begins with has to vary like what it computes.
+    a loop begins with has to vary like what it computes, and branches like each other.
     """
     numbers = (x.reshape(-1)[0].astype(arrays[0].dtype) for x in arrays)
     return functools.reduce(operator.add, numbers)

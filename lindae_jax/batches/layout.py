@@ -8,7 +8,6 @@ import jax
 
 from lindae_jax import checks
 from lindae_jax.batches import devices
-from lindae_jax.batches.alike import in_kinds
 from lindae_jax.batches.blocks import in_blocks
 from lindae_jax.batches.passes import in_passes
 from lindae_jax.batches.portions import portions
@@ -66,21 +65,6 @@ class Layout(NamedTuple):
     ) -> list[jax.Array]:
         """An elementwise function on one device, block by block."""
         return in_blocks(function, arrays, outputs, self.block)
-
-    def alike(
-        self,
-        function: Callable[..., Sequence[jax.Array]],
-        kind: Callable[..., jax.Array],
-        arrays: Sequence[jax.Array],
-        outputs: int,
-    ) -> list[jax.Array]:
-        """The same, where elements of a kind share work that others do not need.
-
-        Not in blocks of this layout's size, but in those that suit a sorted batch.
-        """
-        if self.block is None:
-            return self.elementwise(function, arrays, outputs)
-        return in_kinds(function, kind, arrays, outputs)
 
     def once_each(
         self,

@@ -24,7 +24,7 @@ def run(
     """Measure the library beside its rivals and the limits of the machine.
 
     Every answer is checked against an independent one before it is timed.
-    Contenders run in turn, at least half a second each (but pairs for 600
+    Contenders run in turn, half a second or more each (but pairs for 600
     steps at least), 11 times; a rival at the fastest of its configurations.
     float64 is measured where `jax_enable_x64` is on.
 

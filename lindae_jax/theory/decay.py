@@ -9,14 +9,13 @@ others pass, as far as they need, through three stages, each right where it is
 used: large order or argument, moderate argument, small argument.
 """
 
-import functools
-import operator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from lindae_jax.batches.alike import where_needed
+from lindae_jax.batches.blocks import of_all
 from lindae_jax.problem import Problem
 from lindae_jax.theory import bessel, debye
 from lindae_jax.theory.flow import State
@@ -38,8 +37,8 @@ def flow_with_decay(
     short = w1, w2, a, mu, gamma, jnp.where(near, time, 0)
     longer = tuple(_harmless(near, *point))
     if alike:
-        early = where_needed(_near, near, nothing(*short), *short)
-        late = where_needed(_far, ~near, nothing(*longer), *longer)
+        early = where_needed(_near, near, nothing, *short)
+        late = where_needed(_far, ~near, nothing, *longer)
     else:
         early, late = _near(*short), _far(*longer)
     end = limit_with_decay(s, a, mu)
@@ -66,13 +65,8 @@ def stages_passed(t, w1, w2, eigenvalue, noise, decay, learning_rate):
 
 
 def nothing(*arrays) -> State:
-    """NaN, in place of a state that is computed from these arrays.
-
-    It looks as if it came of them: in a mapped function types tell along which axes
-    a value varies, and conditions want them to agree.
-    """
-    like = functools.reduce(operator.add, arrays)
-    return State(*(jnp.full_like(like, jnp.nan),) * 3)
+    """NaN, in place of a state that is computed from these arrays."""
+    return State(*(jnp.full_like(of_all(arrays), jnp.nan, shape=arrays[0].shape),) * 3)
 
 
 def _point(t, w1, w2, eigenvalue, noise, decay, learning_rate):
@@ -224,9 +218,11 @@ def _far(s, d, a, mu, gamma, time):
 
 def _stage(stage, active, state, *others):
     """The state after a stage, which is passed over where no member needs it."""
-    return where_needed(
-        lambda state, *others: stage(active, state, *others), active, state, state, *others
-    )
+
+    def passed(state, *others):
+        return stage(active, state, *others)
+
+    return where_needed(passed, active, lambda state, *_: state, state, *others)
 
 
 def _weights(s, d, a, aw):

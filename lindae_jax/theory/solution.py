@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from lindae_jax import checks
 from lindae_jax.batches import layout
-from lindae_jax.batches.alike import where_needed
+from lindae_jax.batches.alike import in_kinds, where_needed
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.theory.balanced import flow_balanced
 from lindae_jax.theory.decay import flow_with_decay, nothing, stages_passed
@@ -284,21 +284,21 @@ def _balanced_decay(names, cut, *arrays):
 
 
 def _any_decay(names, cut, *arrays):
+    if cut.block is not None:  # on a processor, where no derivative is taken
+        return in_kinds(_at_points(_flow_alike, names), _kind, arrays, len(names))
+
     def flow(t, w1, w2, *fields):
         return flow_any_decay(t, w1, w2, Problem(*fields))
 
-    # No derivative is taken in blocks.
-    form = flow if cut.block is None else _flow_alike
-    return cut.alike(_at_points(form, names), _kind, arrays, len(names))
+    return cut.elementwise(_at_points(flow, names), arrays, len(names))
 
 
 def _flow_alike(t, w1, w2, eigenvalue, noise, decay, learning_rate) -> State:
     """The flow of points most of which need the same of it; no derivatives."""
-    none, arrays = decay == 0, (t, w1, w2, eigenvalue, noise, learning_rate)
-    decaying = t, w1, w2, eigenvalue, noise, decay, learning_rate
-    with_decay = functools.partial(flow_with_decay, alike=True)
-    without = where_needed(_without_decay, none, nothing(*arrays), *arrays)
-    decayed = where_needed(with_decay, ~none, nothing(*decaying), *decaying)
+    none, others = decay == 0, (t, w1, w2, eigenvalue, noise, learning_rate)
+    with_decay = functools.partial(_with_decay, alike=True)
+    without = where_needed(_without_decay, none, nothing, *others)
+    decayed = where_needed(with_decay, ~none, nothing, decay, *others)
     return _where(none, without, decayed)
 
 
@@ -356,8 +356,8 @@ def _without_decay(t, *settings):
     return follow(prepare(*settings), t)
 
 
-def _with_decay(decay, t, w1, w2, eigenvalue, noise, learning_rate):
-    return flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate)
+def _with_decay(decay, t, w1, w2, eigenvalue, noise, learning_rate, *, alike=False):
+    return flow_with_decay(t, w1, w2, eigenvalue, noise, decay, learning_rate, alike=alike)
 
 
 def _where(condition, yes: State, no: State) -> State:

@@ -42,11 +42,8 @@ def test_ratios_equal_mpmath(dtype):
 
 
 @pytest.mark.both
-def test_derivatives_keep_the_wronskian(dtype):
-    """In nu and x: of x I K (i + j) = 1 the logarithm's derivative is 0.
-
-    That of log I is (nu / x + i) in x.
-    """
+def test_the_slope_of_k_is_that_of_its_recurrence(dtype):
+    """In forward and in reverse mode, with j = K_{nu+1}/K_nu."""
     nu, x = map(jnp.asarray, corners(dtype))
 
     def log_k(nu, x):
