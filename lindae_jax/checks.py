@@ -4,7 +4,7 @@ import contextlib
 import functools
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from lindae_jax.problem import Problem
 
-# Each rule: the predicate of good values, what must hold, what to do.
+# Each rule: the predicate of good values, an interval, what must hold, what to do.
 _RULES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "non_negative": (
         lambda x: (x >= 0) & (x < jnp.inf),
@@ -81,7 +81,13 @@ def is_traced(x: Any) -> bool:
 
 def is_tracing() -> bool:
     """Whether the caller is tracing something, be it with other values than ours."""
-    return is_traced(jnp.zeros(()))
+    return is_traced(_nothing())
+
+
+@jax.jit
+def _nothing() -> jax.Array:
+    """A number; a call of what is compiled costs a tenth of making one."""
+    return jnp.zeros(())
 
 
 def at_top_level() -> contextlib.AbstractContextManager[None]:
@@ -97,6 +103,9 @@ def decays(problem: Problem) -> bool:
     """Whether decay, an array, may be non-zero somewhere."""
     if is_traced(problem.decay):
         return True
+    parts = _on_processors(problem.decay)
+    if parts is not None:
+        return any(part.any() for part in parts)
     with at_top_level():
         return bool(jnp.any(problem.decay))
 
@@ -202,6 +211,8 @@ def _cast(x: Any, dtype: np.dtype) -> jax.Array:
             x = x.astype(dtype)
     if is_traced(x):
         return jax.lax.convert_element_type(x, dtype)
+    if isinstance(x, jax.Array) and x.dtype == dtype and not x.weak_type:
+        return x
     # Under the caller's jit a concrete value stays concrete, so that it can be checked.
     with jax.ensure_compile_time_eval():
         return jax.lax.convert_element_type(x, dtype)
@@ -221,46 +232,54 @@ def allowed(rule: str, x: jax.Array) -> jax.Array:
     return _RULES[rule][0](x)
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _all_good(values: tuple[jax.Array, ...], rules: tuple[str, ...], in_blocks: bool) -> jax.Array:
+# Numbers looked at together: twice, the second time in cache.
+_BLOCK = 2**16
+
+
+def _on_processors(x: jax.Array) -> Iterator[np.ndarray] | None:
+    """What lies in the memory of this process, part by part; None where some is elsewhere."""
+    if not x.is_fully_addressable or any(d.platform != "cpu" for d in x.devices()):
+        return None
+    shards = (np.asarray(s.data) for s in x.addressable_shards if s.replica_id == 0)
+    return (part for shard in shards for part in _parts(shard))
+
+
+def _parts(x: np.ndarray) -> Iterator[np.ndarray]:
+    """Of an array that lies in one piece, what cache holds."""
+    x = x.ravel(order="K") if x.flags.forc else x
+    rows = max(1, _BLOCK * len(x) // x.size) if x.size else 1
+    return (x[start : start + rows] for start in range(0, len(x), rows))
+
+
+def _all_allowed(parts: Iterator[np.ndarray], rule: str) -> bool:
+    """Whether the least and the greatest are; NaN is both, where there is one."""
+    good = _RULES[rule][0]
+    return all(good(part.min()) and good(part.max()) for part in parts)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _all_good(values: tuple[jax.Array, ...], rules: tuple[str, ...]) -> jax.Array:
     pairs = zip(values, rules, strict=True)
-    return jnp.stack([_all_within(v, rule, in_blocks) for v, rule in pairs])
-
-
-# Numbers looked at together on a processor, where a mask of all would be written to memory.
-_BLOCK = 2**18
-
-
-def _all_within(x: jax.Array, rule: str, in_blocks: bool) -> jax.Array:
-    if not in_blocks or not _BLOCK < x.size < 2**31:
-        return allowed(rule, x).all()
-    x = x.reshape(-1)
-
-    def look(i: jax.Array, good: jax.Array) -> jax.Array:
-        start = jnp.minimum(i * _BLOCK, x.size - _BLOCK)
-        return good & allowed(rule, jax.lax.dynamic_slice_in_dim(x, start, _BLOCK)).all()
-
-    return jax.lax.fori_loop(0, -(-x.size // _BLOCK), look, jnp.bool_(True))
-
-
-def _on_one_processor(x: jax.Array) -> bool:
-    return len(x.devices()) == 1 and all(d.platform == "cpu" for d in x.devices())
+    return jnp.stack([allowed(rule, v).all() for v, rule in pairs])
 
 
 def check_values(named: dict[str, tuple[jax.Array, str]]) -> None:
     """Raise on the first bad value among the concrete inputs.
 
-    One fused reduction and one transfer, whatever the number of inputs.
+    Where processors have them they are looked at as they lie, with nothing to compile;
+    elsewhere in one fused reduction and one transfer, whatever the number of inputs.
     """
     concrete = {n: v for n, v in named.items() if not is_traced(v[0])}
-    if not concrete:
-        return
-    values, rules = zip(*concrete.values(), strict=True)
-    # Under the caller's jit, concrete inputs are still to be looked at now.
-    with jax.ensure_compile_time_eval():
-        good = np.asarray(_all_good(values, rules, all(map(_on_one_processor, values))))
-    for ok, (name, (value, rule)) in zip(good, concrete.items(), strict=True):
-        if not ok:
+    parts = {n: _on_processors(x) for n, (x, _) in concrete.items()}
+    elsewhere = [n for n, found in parts.items() if found is None]
+    good = {n: _all_allowed(found, concrete[n][1]) for n, found in parts.items() if found}
+    if elsewhere:
+        values, rules = zip(*(concrete[n] for n in elsewhere), strict=True)
+        # Under the caller's jit, concrete inputs are still to be looked at now.
+        with jax.ensure_compile_time_eval():
+            good |= dict(zip(elsewhere, np.asarray(_all_good(values, rules)), strict=True))
+    for name, (value, rule) in concrete.items():
+        if not good[name]:
             check_host(name, np.asarray(value), rule)
 
 

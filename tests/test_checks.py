@@ -1,3 +1,5 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -255,23 +257,44 @@ def test_the_first_value_that_is_not_finite_is_found_in_any_block(bad):
 
 
 @pytest.mark.both
-@pytest.mark.parametrize("at", [0, checks._BLOCK, 2 * checks._BLOCK])
-def test_one_bad_number_in_several_blocks_is_found(at, dtype):
-    """At the ends and at the seam; the last block overlaps the one before."""
-    x = np.ones((3, (2 * checks._BLOCK) // 3 + 1), dtype)
-    rules = {"noise": (jnp.asarray(x), "non_negative")}
-    checks.check_values(rules)
+@pytest.mark.parametrize("layout", ["one piece", "by columns", "every other"])
+@pytest.mark.parametrize("at", [0, checks._BLOCK - 1, checks._BLOCK, 3 * checks._BLOCK + 2])
+def test_one_bad_number_in_several_blocks_is_found(at, layout, dtype):
+    """At the ends and at the seams, however the array lies in memory."""
+    x = np.ones((3, checks._BLOCK + 1), dtype)
+    if layout == "by columns":
+        x = np.asfortranarray(x)
+    elif layout == "every other":
+        x = np.ones((3, 2 * checks._BLOCK + 2), dtype)[:, ::2]
+    assert checks._all_allowed(checks._parts(x), "non_negative")
+    checks.check_values({"noise": (jnp.asarray(x), "non_negative")})
     for bad in (np.nan, -1, np.inf):
         x.flat[at] = bad
+        assert not checks._all_allowed(checks._parts(x), "non_negative")
         with pytest.raises(ValueError, match="noise must be finite"):
             checks.check_values({"noise": (jnp.asarray(x), "non_negative")})
 
 
-def test_looking_at_many_numbers_takes_no_memory():
-    shape = jax.ShapeDtypeStruct((10**7,), jnp.float32)
-    values, rules = (shape,) * 4, ("non_negative",) * 4
-    used = [
-        checks._all_good.lower(values, rules, blocks).compile().memory_analysis().temp_size_in_bytes
-        for blocks in (True, False)
-    ]
-    assert used[0] < 2**20 < 10**7 < used[1]
+@pytest.mark.both
+def test_processors_and_other_devices_are_looked_at_alike(dtype):
+    values = np.array([-np.inf, -1, -0.0, 0, 1e-30, 1, np.finfo(dtype).max, np.inf, np.nan], dtype)
+    for rule in checks._RULES:
+        for x in [*values, *itertools.product(values, values)]:
+            x = jnp.asarray(x, dtype)
+            there = bool(checks._all_good((x,), (rule,))[0])
+            assert checks._all_allowed(checks._on_processors(x), rule) == there
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000])
+def test_what_was_looked_at_can_still_be_donated(size):
+    x = jnp.ones(size)
+    here = x.unsafe_buffer_pointer()
+    checks.check_values({"noise": (x, "non_negative")})
+    assert not size or jax.jit(lambda x: x + 1, donate_argnums=0)(x).unsafe_buffer_pointer() == here
+
+
+def test_decay_is_found_in_any_block():
+    decay = np.zeros(3 * checks._BLOCK + 1, np.float32)
+    assert not checks.decays(Problem(1.0, 0.0, jnp.asarray(decay)))
+    decay[-1] = 1
+    assert checks.decays(Problem(1.0, 0.0, jnp.asarray(decay)))

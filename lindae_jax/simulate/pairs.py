@@ -128,10 +128,10 @@ def simulate_pairs(
         return {name: found[name] for name in ("w1", "w2", "status", "carry")}
 
     with checks.at_top_level():
-        if observe is None:
+        if observe is None and cut.spread is not None:
             found = cut.call(by_member, (arrays, problem), rows=len(steps) * len(arrays) // 2)
             return Trajectory(jnp.asarray(steps), observed=None, **found)
-        # What it returns need not be by member, and it shall see them all and no others.
+        # What observe returns need not be by member, and it shall see them all and no others.
         return simulate(cut, cut.place((arrays, problem)))
 
 
