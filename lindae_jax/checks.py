@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from lindae_jax.batches import host
 from lindae_jax.problem import Problem
 
 # Each rule: the predicate of good values, an interval, what must hold, what to do.
@@ -236,8 +237,10 @@ def allowed(rule: str, x: jax.Array) -> jax.Array:
 _BLOCK = 2**16
 
 
-def _on_processors(x: jax.Array) -> Iterator[np.ndarray] | None:
+def _on_processors(x: jax.Array | host.OnHost) -> Iterator[np.ndarray] | None:
     """What lies in the memory of this process, part by part; None where some is elsewhere."""
+    if isinstance(x, host.OnHost):
+        return _parts(x.array)
     if not x.is_fully_addressable or any(d.platform != "cpu" for d in x.devices()):
         return None
     shards = (np.asarray(s.data) for s in x.addressable_shards if s.replica_id == 0)
@@ -251,10 +254,11 @@ def _parts(x: np.ndarray) -> Iterator[np.ndarray]:
     return (x[start : start + rows] for start in range(0, len(x), rows))
 
 
-def _all_allowed(parts: Iterator[np.ndarray], rule: str) -> bool:
-    """Whether the least and the greatest are; NaN is both, where there is one."""
+def _all_allowed(parts: Iterator[np.ndarray], rule: str, dtype: np.dtype) -> bool:
+    """Whether the least and the greatest are, in a dtype; NaN is both, where there is one."""
     good = _RULES[rule][0]
-    return all(good(part.min()) and good(part.max()) for part in parts)
+    with np.errstate(over="ignore"):
+        return all(good(dtype.type(part.min())) and good(dtype.type(part.max())) for part in parts)
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -272,7 +276,11 @@ def check_values(named: dict[str, tuple[jax.Array, str]]) -> None:
     concrete = {n: v for n, v in named.items() if not is_traced(v[0])}
     parts = {n: _on_processors(x) for n, (x, _) in concrete.items()}
     elsewhere = [n for n, found in parts.items() if found is None]
-    good = {n: _all_allowed(found, concrete[n][1]) for n, found in parts.items() if found}
+    good = {
+        n: _all_allowed(found, concrete[n][1], concrete[n][0].dtype)
+        for n, found in parts.items()
+        if found is not None
+    }
     if elsewhere:
         values, rules = zip(*(concrete[n] for n in elsewhere), strict=True)
         # Under the caller's jit, concrete inputs are still to be looked at now.
@@ -403,8 +411,13 @@ def finite_rows(name: str, x: np.ndarray) -> None:
 _NO_PROBLEM = Problem(None)
 
 
-def cast(named: dict[str, Any], problem: Problem = _NO_PROBLEM) -> tuple[dict, Problem]:
-    """Bring every input of a call, problem included, to one strong dtype."""
+def cast(
+    named: dict[str, Any], problem: Problem = _NO_PROBLEM, *, stay: bool = False
+) -> tuple[dict, Problem]:
+    """Bring every input of a call, problem included, to one strong dtype.
+
+    With `stay`, large arrays of NumPy may be left where they are (`batches/host.py`).
+    """
     if not isinstance(problem, Problem):
         raise mistake(
             "problem must be a lindae_jax.Problem",
@@ -412,15 +425,26 @@ def cast(named: dict[str, Any], problem: Problem = _NO_PROBLEM) -> tuple[dict, P
             "Build one with Problem(eigenvalue, noise, decay, learning_rate).",
         )
     fields = {n: getattr(problem, n) for n in PROBLEM_RULES if problem is not _NO_PROBLEM}
-    dtype = result_dtype({**named, **fields})
-    arrays = {n: _cast(x, dtype) for n, x in named.items()}
-    if not fields:
-        return arrays, problem
-    return arrays, Problem(**{n: _cast(x, dtype) for n, x in fields.items()})
+    given = {**named, **fields}
+    dtype = result_dtype(given)
+    large = {n for n, x in given.items() if stay and host.may_stay(x, dtype)}
+    found: dict[str, Any] = {
+        n: _cast(x.flat[0] if n in large else x, dtype) for n, x in given.items()
+    }
+    stay = not is_tracing() and not any(map(is_traced, found.values()))
+    stay = bool(large) and stay and host.can_share(found.values())
+    for n in large:
+        found[n] = host.OnHost(given[n], found[n]) if stay else _cast(given[n], dtype)
+    arrays = {n: found[n] for n in named}
+    return arrays, Problem(**{n: found[n] for n in fields}) if fields else problem
 
 
 def door(
-    problem: Problem, rules: dict[str, str] | None = None, **named: ArrayLike
+    problem: Problem,
+    rules: dict[str, str] | None = None,
+    *,
+    stay: bool = False,
+    **named: ArrayLike,
 ) -> tuple[Sequence[jax.Array], Problem]:
     """Check and cast the inputs of an elementwise public function.
 
@@ -430,6 +454,8 @@ def door(
         Its four fields are checked where they are concrete.
     rules : dict, optional
         Argument name -> rule ("time", "not_nan", ...) for further arguments.
+    stay : bool
+        Whether large arrays of NumPy may be left where they are, for `Layout.call`.
     **named : array_like
         All other array arguments, in order.
 
@@ -445,16 +471,20 @@ def door(
     ValueError
         Bad value, unsupported dtype, shapes that do not broadcast.
     """
-    arrays, problem, unseen = half_door(problem, rules, **named)
+    arrays, problem, unseen = half_door(problem, rules, stay, **named)
     check_values(unseen)
     return arrays, problem
 
 
 def half_door(
-    problem: Problem, rules: dict[str, str] | None = None, **named: ArrayLike
+    problem: Problem,
+    rules: dict[str, str] | None = None,
+    stay: bool = False,
+    /,
+    **named: ArrayLike,
 ) -> tuple[Sequence[jax.Array], Problem, dict[str, tuple[jax.Array, str]]]:
     """The same, and for `check_values` all values, at which nobody has looked."""
-    arrays, cast_problem = cast(named, problem)
+    arrays, cast_problem = cast(named, problem, stay=stay)
     fields = {n: getattr(cast_problem, n) for n in PROBLEM_RULES}
     broadcast({**arrays, **fields})
     unseen = {n: (arrays[n], rule) for n, rule in (rules or {}).items()}

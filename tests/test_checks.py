@@ -266,11 +266,11 @@ def test_one_bad_number_in_several_blocks_is_found(at, layout, dtype):
         x = np.asfortranarray(x)
     elif layout == "every other":
         x = np.ones((3, 2 * checks._BLOCK + 2), dtype)[:, ::2]
-    assert checks._all_allowed(checks._parts(x), "non_negative")
+    assert checks._all_allowed(checks._parts(x), "non_negative", x.dtype)
     checks.check_values({"noise": (jnp.asarray(x), "non_negative")})
     for bad in (np.nan, -1, np.inf):
         x.flat[at] = bad
-        assert not checks._all_allowed(checks._parts(x), "non_negative")
+        assert not checks._all_allowed(checks._parts(x), "non_negative", x.dtype)
         with pytest.raises(ValueError, match="noise must be finite"):
             checks.check_values({"noise": (jnp.asarray(x), "non_negative")})
 
@@ -282,7 +282,7 @@ def test_processors_and_other_devices_are_looked_at_alike(dtype):
         for x in [*values, *itertools.product(values, values)]:
             x = jnp.asarray(x, dtype)
             there = bool(checks._all_good((x,), (rule,))[0])
-            assert checks._all_allowed(checks._on_processors(x), rule) == there
+            assert checks._all_allowed(checks._on_processors(x), rule, x.dtype) == there
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000])

@@ -55,11 +55,7 @@ class Spread(NamedTuple):
             return jax.device_put(x, sharding)
         # CPU devices share one memory, which device_put from one to the other would copy.
         host = np.asarray(x)
-        parts = [
-            jax.device_put(host[index], device, may_alias=True)
-            for device, index in sharding.addressable_devices_indices_map(x.shape).items()
-        ]
-        return jax.make_array_from_single_device_arrays(x.shape, sharding, parts)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: host[index])
 
     def trim(self, x: jax.Array) -> jax.Array:
         """An array of the even batch without what pads it."""
@@ -128,6 +124,12 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = Fals
         return None
     mesh = Mesh(np.asarray(devices), (_AXIS,))
     return Spread(mesh, shape, _axis(batch, len(devices)) - len(shape))
+
+
+def alone(arrays: Sequence[jax.Array]) -> Spread:
+    """The one device that a program with these inputs runs on, for `batches/portions.py`."""
+    shape = np.broadcast_shapes(*(x.shape for x in arrays))
+    return Spread(Mesh(np.asarray(list(of(arrays))), (_AXIS,)), shape, -1)
 
 
 def _axis(batch: tuple[int, ...], num: int) -> int:

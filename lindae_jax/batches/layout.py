@@ -9,6 +9,7 @@ import jax
 from lindae_jax import checks
 from lindae_jax.batches import devices
 from lindae_jax.batches.blocks import in_blocks
+from lindae_jax.batches.host import OnHost
 from lindae_jax.batches.passes import in_passes
 from lindae_jax.batches.portions import portions
 
@@ -35,7 +36,8 @@ class Layout(NamedTuple):
 
         It is given arrays where they are needed, as one batch of equal parts or in
         portions, and returns all or those of a portion; nothing is seen of it outside.
-        What it returns has about so many rows of the batch.
+        What it returns is its own, not what it was given, and has about so many rows
+        of the batch.
         """
         if self.spread is None:
             return function(self, tree)
@@ -133,7 +135,10 @@ def lay_out(
     platform = _platform(on)
     if platform != "cpu" or (spread is None and len(on) > 1):
         return Layout(spread, None, platform)
-    return Layout(spread, one_core if spread or devices.one_core() else all_cores, platform)
+    block = one_core if spread or devices.one_core() else all_cores
+    if spread is None and any(isinstance(x, OnHost) for x in arrays):
+        spread = devices.alone(arrays)
+    return Layout(spread, block, platform)
 
 
 def one_cpu_device() -> bool:

@@ -1,5 +1,6 @@
 """A large batch on CPU devices that cannot share it as it lies: one portion after the other."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from lindae_jax.batches.devices import Spread
+from lindae_jax.batches.host import OnHost
 
 # Of one array of a portion, and of its results where they have many rows: so many that calls
 # cost little, so few that what is held beside all results does, two portions' results and
@@ -38,22 +40,19 @@ class Portions(NamedTuple):
         The results are in one piece, as if one device had computed them.
         """
         leaves, structure = jax.tree.flatten(tree)
-        whole = [None if self._is_cut(x) else self.spread.place(x) for x in leaves]
-        host = [np.asarray(x) for x in leaves]
+        givers = [self._giver(x) for x in leaves]
         results: Any = None
         before: Any = None
         for place in self._places():
-            placed = [
-                self._place(x, place) if there is None else there
-                for x, there in zip(host, whole, strict=True)
-            ]
+            placed = [give(place) for give in givers]
             found = function(self.spread, jax.tree.unflatten(structure, placed))
-            # One is copied while the next is computed.
+            del placed
+            # One is copied while the next is computed; more are not held at a time.
             if before is None:
                 results = jax.tree.map(self._empty, found)
             else:
                 self._keep(results, *before)
-            before = place, found
+            before = place, jax.block_until_ready(found)
         self._keep(results, *before)
         return jax.tree.map(lambda x: jax.device_put(x, may_alias=True), results)
 
@@ -69,16 +68,30 @@ class Portions(NamedTuple):
                 slice(i, i + rows) for i, rows in zip(start, self.spread.shape, strict=True)
             )
 
-    def _is_cut(self, x: jax.Array) -> bool:
-        """Whether a portion has not all of an array, or each device not all of the portion."""
-        lengths = zip(reversed(x.shape), reversed(self.spread.shape), strict=False)
-        return self.spread.is_cut(x) or any(a != b and a > 1 for a, b in lengths)
+    def _giver(self, x: jax.Array | OnHost) -> Callable[[tuple[slice, ...]], jax.Array]:
+        """Of an array, what gives the portion at a place, on the devices.
 
-    def _place(self, x: np.ndarray, place: tuple[slice, ...]) -> jax.Array:
-        """A portion of an array on the devices; beyond its end, the last values."""
-        here = place[len(place) - x.ndim :]
-        index = [slice(None) if n == 1 else i for n, i in zip(x.shape, here, strict=True)]
-        return self.spread.place(x[tuple(index)])
+        Beyond the end of the array, its last values. What is given holds until the next is.
+        """
+        lengths = list(zip(reversed(x.shape), reversed(self.spread.shape), strict=False))
+        cut = self.spread.is_cut(x) or any(a != b and a > 1 for a, b in lengths)
+        if not cut:
+            all_of_it = self.spread.place(np.asarray(x))
+            return lambda place: all_of_it
+        take: Callable[[tuple[slice, ...]], np.ndarray]
+        if isinstance(x, OnHost):
+            # Always the same memory, which nothing else uses by then.
+            size = math.prod(min(a, b) for a, b in lengths)
+            take = functools.partial(x.copy_to, _aligned((size,), x.dtype))
+        else:
+            take = np.ndarray.__getitem__.__get__(np.asarray(x))
+
+        def portion(place: tuple[slice, ...]) -> jax.Array:
+            here = place[len(place) - x.ndim :]
+            index = [slice(None) if n == 1 else i for n, i in zip(x.shape, here, strict=True)]
+            return self.spread.place(take(tuple(index)))
+
+        return portion
 
     def _empty(self, x: jax.Array) -> np.ndarray:
         return _aligned(x.shape[: x.ndim - len(self.shape)] + self.shape, x.dtype)
@@ -102,14 +115,17 @@ def portions(spread: Spread, arrays: Sequence[jax.Array], rows: int = 1) -> Port
     """Those of a batch that is spread; None where its devices can have their parts of it as it is.
 
     A small one they can have if they divide it, a large one if besides each part lies in
-    one piece and begins where memory is shared. Results have so many rows of the batch.
+    one piece and begins where memory is shared, which arrays of NumPy rarely do. Results
+    have so many rows of the batch.
     """
     devices = spread.mesh.devices.flat
     if devices[0].platform != "cpu" or any(len(x.sharding.device_set) > 1 for x in arrays):
         return None
     shape, num = spread.shape, len(devices)
     most = max(_BYTES, num * _BYTES_EACH) // arrays[0].dtype.itemsize
-    if not spread.padding and (math.prod(shape) <= most or _shared(shape, spread.axis, num)):
+    on_host = any(isinstance(x, OnHost) for x in arrays)
+    as_it_is = math.prod(shape) <= most or _shared(shape, spread.axis, num)
+    if not on_host and not spread.padding and as_it_is:
         return None
     axis, portion = _cut(shape, num, max(most // rows, min(most, _LEAST)))
     return Portions(spread._replace(shape=portion, axis=axis - len(shape)), shape)

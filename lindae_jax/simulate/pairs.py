@@ -102,12 +102,16 @@ def simulate_pairs(
     otherwise than the same call within the caller's `jit`.
     Large batches are spread over all devices of the process, unless their
     arrays have been put somewhere; on a CPU set the `jax_num_cpu_devices` of
-    JAX to the number of cores first. docs/speed.md tells what was measured.
+    JAX to the number of cores first. Large arrays of NumPy, files mapped into
+    memory among them, are read where they lie, a portion at a time, and the call
+    returns when all is done. docs/speed.md tells what was measured.
     Differentiable in forward mode (`jax.jvp`, `jax.jacfwd`).
     """
     steps = trajectory.schedule(num_steps, save_every, save_steps)
     trajectory.check_observe(observe)
-    arrays, problem = checks.door(problem, w1=w1, w2=w2, **_carried(compensated, carry))
+    given = {"w1": w1, "w2": w2, **_carried(compensated, carry)}
+    # observe shall see the whole batch.
+    arrays, problem = checks.door(problem, stay=observe is None, **given)
     fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
     if compensated and carry is None:
         with jax.ensure_compile_time_eval():
