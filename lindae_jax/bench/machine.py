@@ -15,7 +15,7 @@ from lindae_jax.batches import layout
 from lindae_jax.batches.devices import num_cores
 
 _LIBRARIES = "jax", "jaxlib", "numpy", "scipy", "numba", "diffrax", "torch"
-_SWITCHES = re.compile(r"CC|JAX_\w+|XLA_\w+|\w+_NUM_THREADS")
+_SWITCHES = re.compile(r"CC|JAX_\w+|XLA_\w+|\w+_NUM_THREADS|GLIBC_TUNABLES")
 COMPILER_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 
 

@@ -1,5 +1,7 @@
 """The whole suite: sound backend first, then case after case."""
 
+import datetime
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,8 +26,9 @@ def run(
     """Measure the library beside its rivals and the limits of the machine.
 
     Every answer is checked against an independent one before it is timed.
-    Contenders run in turn, half a second or more each (but pairs for 600
-    steps at least), 11 times; a rival at the fastest of its configurations.
+    Contenders run in turn, half a second or more each (pairs for 600 steps,
+    if that is less than two seconds), 11 times; a rival at the fastest of its
+    configurations.
     float64 is measured where `jax_enable_x64` is on.
 
     Parameters
@@ -41,8 +44,9 @@ def run(
     Returns
     -------
     dict
-        For JSON: `settings`, `machine`, `cases` (every time of every run),
-        `start` and `memory`. A rate is work * steps / seconds.
+        For JSON: `date` (UTC) and `seconds` of the whole, `settings`, `machine`,
+        `cases` (every time of every run), `start` and `memory`. A rate is
+        work * steps / seconds.
 
     Raises
     ------
@@ -58,7 +62,10 @@ def run(
         raise checks.mistake("show must be a function", repr(show)[:60], "Leave it out if unsure.")
     require_sound_backend()
     rounds, seconds = (_QUICK_ROUNDS, _QUICK_SECONDS) if quick else (_ROUNDS, _SECONDS)
+    begin, now = time.perf_counter(), datetime.datetime.now(datetime.UTC)
     found: dict[str, Any] = {
+        "date": now.isoformat(timespec="seconds"),
+        "seconds": None,
         "settings": {"names": names, "quick": quick, "rounds": rounds, "seconds": seconds},
         "machine": machine.describe(),
         "cases": [],
@@ -77,6 +84,7 @@ def run(
         if name == "pairs":
             found["memory"] = [_memory(found["cases"])]
             tell({"name": "memory", **found["memory"][0]})
+    found["seconds"] = round(time.perf_counter() - begin, 1)
     return found
 
 

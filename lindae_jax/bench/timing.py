@@ -1,15 +1,18 @@
 """Alternating runs of contenders whose answers were checked first."""
 
+import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 _MOST_STEPS, _MOST_TRIALS = 2**30, 12
 _CHOOSING_ROUNDS = 5
 # Of the time asked for, in which a run still counts as long enough.
 _SHORTFALL = 0.05
+# Seconds that the least number of steps may last; they are fewer where it would be longer.
+_LONGEST = 1.85
 
 
 class Absent(Exception):
@@ -33,7 +36,7 @@ class Variant(NamedTuple):
     """Of the answer to a short run, against a reference."""
     tolerance: float
     least_steps: int = 1
-    """In a run, however long it lasts: what a call costs besides is shared by so many."""
+    """In a run, if it then ends within two seconds: what a call costs besides is shared by them."""
 
 
 class Contender(NamedTuple):
@@ -89,28 +92,25 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
     """
     absent, ready = dict(case.absent), []
     for contender in case.contenders:
-        try:
+        with _excused(contender, absent):
             each = prepare(contender, seconds)
             each.variant.run(each.steps)  # some compile for a number of steps
             ready.append(each)
-        except WrongAnswer:
-            raise
-        except Exception as error:
-            # A rival of a version that does not get along with the others here.
-            if contender.role != "rival":
-                raise
-            absent[contender.name] = f"failed: {type(error).__name__}: {error}"[:200]
     times: list[list[float]] = [[] for _ in ready]
     for turn in range(rounds):
         # Another one begins each round, for a core may tire or be taken away in rhythm.
         for i in range(len(ready)):
             at = (turn + i) % len(ready)
+            if ready[at].contender.name in absent:
+                continue
             time.sleep(case.rest)
-            if turn == 0:
-                ready[at], spent = filled(ready[at], seconds)
-            else:
-                spent = timed(ready[at].variant.run, ready[at].steps)
-            times[at].append(spent)
+            with _excused(ready[at].contender, absent):
+                if turn == 0:
+                    ready[at], spent = filled(ready[at], seconds)
+                else:
+                    spent = timed(ready[at].variant.run, ready[at].steps)
+                times[at].append(spent)
+    timed_ones = (x for x in zip(ready, times, strict=True) if x[0].contender.name not in absent)
     return {
         "name": case.name,
         "title": case.title,
@@ -118,9 +118,22 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
         "headline": case.headline,
         "dtype": case.dtype,
         "size": case.size,
-        "contenders": [_as_json(*pair) for pair in zip(ready, times, strict=True)],
+        "contenders": [_as_json(*each) for each in timed_ones],
         "absent": absent,
     }
+
+
+@contextlib.contextmanager
+def _excused(contender: Contender, absent: dict[str, str]) -> Iterator[None]:
+    """A rival that fails is absent, for versions do not always get along with each other."""
+    try:
+        yield
+    except WrongAnswer:
+        raise
+    except Exception as error:
+        if contender.role != "rival":
+            raise
+        absent[contender.name] = f"failed: {type(error).__name__}: {error}"[:200]
 
 
 def _as_json(ready: Ready, seconds: list[float]) -> dict[str, Any]:
@@ -153,7 +166,18 @@ def prepare(contender: Contender, seconds: float) -> Ready:
         found.append((rate, Ready(contender, variant, steps, error, max(compiling, 0.0))))
     rate, best = _fastest([ready for _, ready in found]) if several else found[0]
     steps = round(seconds * rate / best.variant.work)
-    return best._replace(steps=min(max(steps, best.variant.least_steps), _MOST_STEPS))
+    if steps < best.variant.least_steps:
+        steps = max(steps, _affordable(best.variant))
+    return best._replace(steps=min(steps, _MOST_STEPS))
+
+
+def _affordable(variant: Variant) -> int:
+    """The least steps of a variant, or so many of them as are done in time."""
+    least = variant.least_steps
+    one, all_of_them = (min(timed(variant.run, steps) for _ in range(2)) for steps in (1, least))
+    if all_of_them <= _LONGEST:
+        return least
+    return max(1, int((least - 1) * (_LONGEST - one) / (all_of_them - one)))
 
 
 def filled(ready: Ready, seconds: float) -> tuple[Ready, float]:

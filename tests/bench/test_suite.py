@@ -1,5 +1,6 @@
 """The suite as a whole, and its command."""
 
+import datetime
 import json
 import os
 import subprocess
@@ -45,6 +46,8 @@ def test_the_command_measures_or_refuses_to(tmp_path, case):
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "new" / "r.json").read_text())
     assert report["settings"]["names"] == (list(bench.CASES) if case == "all" else [case])
+    assert datetime.datetime.fromisoformat(report["date"]).tzinfo == datetime.UTC
+    assert report["seconds"] > 1
     assert report["machine"]["dtypes"] == ["float32", "float64"]
     # One device for each core, where nothing else was asked for.
     assert len(report["machine"]["devices"]) == devices.num_cores()

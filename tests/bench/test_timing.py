@@ -60,9 +60,13 @@ def test_a_step_longer_than_the_run_is_taken_once(clock):
     assert timing.calibrate(clock.variant(7.0), 0.5)[0] == 1
 
 
-def test_a_variant_can_ask_for_more_steps_than_fit(clock):
-    variant = clock.variant(0.01, overhead=2.0)._replace(least_steps=100)
-    assert timing.prepare(Contender("a", "library", [variant]), 0.5).steps == 100
+@pytest.mark.parametrize(
+    ("overhead", "steps"), [(0.2, 100), (0.85, 100), (1.0, 85), (1.8, 4), (2.0, 1)]
+)
+def test_a_variant_can_ask_for_more_steps_if_they_end_within_two_seconds(clock, overhead, steps):
+    variant = clock.variant(0.01, overhead=overhead)._replace(least_steps=100)
+    chosen = timing.prepare(Contender("a", "library", [variant]), 0.1).steps
+    assert abs(chosen - steps) <= 1
 
 
 def test_a_run_chosen_in_a_slow_moment_is_filled(clock):
@@ -140,6 +144,29 @@ def test_a_rival_that_breaks_is_left_out_with_a_word_and_the_library_is_not(cloc
     assert [c["name"] for c in found["contenders"]] == ["b"]
     with pytest.raises(TypeError, match="other version"):
         timing.measure(case._replace(contenders=[Contender("b", "library", [variant])]), 0.1, 3)
+
+
+def test_a_rival_that_breaks_later_is_left_out_too(clock):
+    """In the middle of the rounds, of which the others' times are kept."""
+    steady, runs = clock.variant(1e-3), []
+
+    def breaking(steps):
+        runs.append(steps)
+        if len(runs) in breaks:
+            raise MemoryError("gone")
+        steady.run(steps)
+
+    library = Contender("b", "library", [steady])
+    rival = Contender("a", "rival", [steady._replace(run=breaking)])
+    breaks: set[int] = set()
+    case = Case("pairs", "title", "steps", [library, rival], {})
+    assert len(timing.measure(case, 0.1, 3)["contenders"]) == 2
+    for run in range(len(runs) - 2, len(runs) + 1):
+        breaks = {run}
+        del runs[:]
+        found = timing.measure(case, 0.1, 3)
+        assert found["absent"] == {"a": "failed: MemoryError: gone"}
+        assert [(c["name"], len(c["seconds"])) for c in found["contenders"]] == [("b", 3)]
 
 
 def test_contenders_run_in_turn_and_each_begins_a_round(clock):
