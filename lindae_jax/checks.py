@@ -234,7 +234,7 @@ def allowed(rule: str, x: jax.Array) -> jax.Array:
 
 
 # Numbers looked at together: twice, the second time in cache.
-_BLOCK = 2**16
+_BLOCK = 2**17
 
 
 def _on_processors(x: jax.Array | host.OnHost) -> Iterator[np.ndarray] | None:

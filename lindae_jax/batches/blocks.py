@@ -18,6 +18,7 @@ def in_blocks(
     arrays: Sequence[jax.Array],
     num_outputs: int,
     largest: int | None,
+    dtypes: Sequence[Any] | None = None,
 ) -> list[jax.Array]:
     """An elementwise function of arrays that broadcast, a block at a time.
 
@@ -32,7 +33,9 @@ def in_blocks(
         of their common shape.
     arrays : sequence of arrays
     num_outputs : int
-        How many arrays `compute` returns, of the dtype of the first one.
+        How many arrays `compute` returns.
+    dtypes : sequence of dtype, optional
+        Theirs; by default that of the first of `arrays`.
     largest : int or None
         Elements in a block; None for all at once, without any slicing, as are
         2^31 elements or more, which int32 cannot count.
@@ -61,7 +64,10 @@ def in_blocks(
 
     # Of equal arrays XLA would make one and copy it.
     like = of_all(parts)
-    empty = [jnp.full_like(like, i, shape=merged) for i in range(num_outputs)]
+    empty = [
+        jnp.full_like(like, i, shape=merged, dtype=dtype)
+        for i, dtype in enumerate(dtypes or [like.dtype] * num_outputs)
+    ]
     filled = jax.lax.fori_loop(0, math.prod(steps), fill, empty)
     return [y.reshape(shape) for y in filled]
 

@@ -64,9 +64,13 @@ class Layout(NamedTuple):
         function: Callable[..., Sequence[jax.Array]],
         arrays: Sequence[jax.Array],
         outputs: int,
+        dtypes: Sequence[Any] | None = None,
     ) -> list[jax.Array]:
-        """An elementwise function on one device, block by block."""
-        return in_blocks(function, arrays, outputs, self.block)
+        """An elementwise function on one device, block by block.
+
+        Its outputs are of these dtypes, by default of that of the first array.
+        """
+        return in_blocks(function, arrays, outputs, self.block, dtypes)
 
     def once_each(
         self,

@@ -119,7 +119,7 @@ def _core(
     batch = w1.shape[:-2]
     good = jnp.broadcast_to(checks.valid(problem.per_direction()).all(-1), batch)
     w1, w2 = (jnp.where(good[..., None, None], w, jnp.nan) for w in (w1, w2))
-    (w1, w2), observed = trajectory.follow(
+    (w1, w2), observed, _ = trajectory.follow(
         functools.partial(_advance, problem, cut),
         lambda state: (state.a, products.transpose(state.b)),
         _State(w1, products.transpose(w2)),

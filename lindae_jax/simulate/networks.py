@@ -496,7 +496,7 @@ def _simulate(
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(batch) :]), carry)
     observe = settings.observe
     # What is saved is observed, for of the optimiser's state the last save alone is wanted.
-    last, rows = trajectory.follow(
+    last, rows, _ = trajectory.follow(
         functools.partial(_advance, settings, x, _flat(members, batch, 0)),
         lambda state: _unflat((*state.weights, state.optimizer), batch),
         _State(first, _flat(weights, batch, 2), flat),

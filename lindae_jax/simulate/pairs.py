@@ -112,7 +112,7 @@ def simulate_pairs(
     given = {"w1": w1, "w2": w2, **_carried(compensated, carry)}
     # observe shall see the whole batch.
     arrays, problem = checks.door(problem, stay=observe is None, **given)
-    fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
+    fields = _fields(problem)
     if compensated and carry is None:
         with jax.ensure_compile_time_eval():
             arrays = (*arrays, *(jnp.zeros((), x.dtype) for x in arrays))
@@ -161,20 +161,25 @@ def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
 def _core(
     arrays: Sequence[jax.Array], problem: Problem, steps: jax.Array, observe: Any, form: _Form
 ) -> Trajectory:
-    # Of a large batch it takes as long as some steps to look at all numbers once more.
-    good = jnp.bool_(True) if form.checked else checks.valid(problem)
     shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves((arrays, problem))))
-    saved, observed = trajectory.follow(
-        functools.partial(_advance, problem, form),
-        lambda arrays: arrays,
-        tuple(arrays) if len(steps) == 1 else tuple(jnp.broadcast_to(x, shape) for x in arrays),
+    one = len(steps) == 1
+    start = tuple(arrays) if one else tuple(jnp.broadcast_to(x, shape) for x in arrays)
+    num_arrays = len(start)
+    saved, observed, last = trajectory.follow(
+        # The status of the last save only; alone it is computed with the weights.
+        functools.partial(_advance, problem, form, num_arrays, one),
+        lambda state: state[:num_arrays],
+        start,
         steps,
         None if observe is None else lambda *row: observe(*row, problem),
     )
     w1, w2, *carry = saved
-    finite = jnp.isfinite(w1[-1]) & jnp.isfinite(w2[-1])
-    status = trajectory.status(jnp.broadcast_to(good, shape), finite)
+    status = last[-1] if one else _status(form, (w1[-1], w2[-1]), _fields(problem))
     return Trajectory(steps, w1, w2, status, observed, tuple(carry) if carry else None)
+
+
+def _fields(problem: Problem) -> tuple[jax.Array, ...]:
+    return problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
 
 
 _STATIC = (3, 4)
@@ -191,22 +196,44 @@ def _fits_registers(tree: Any, cut: layout.Layout) -> bool:
 
 
 def _advance(
-    problem: Problem, form: _Form, arrays: tuple[jax.Array, ...], num_steps: jax.Array
+    problem: Problem,
+    form: _Form,
+    num_arrays: int,
+    with_status: bool,
+    arrays: tuple[jax.Array, ...],
+    num_steps: jax.Array,
 ) -> tuple[jax.Array, ...]:
-    """Take a traced number of steps from w1, w2 and what is carried, on all devices."""
-    num_outputs = len(arrays)
-    fields = problem.eigenvalue, problem.noise, problem.decay, problem.learning_rate
-    compute = functools.partial(_compute, form.decays, num_outputs)
+    """Take a traced number of steps from w1, w2 and what is carried, on all devices.
+
+    The status can come with them, computed while a block is in cache: later all numbers
+    would be read again.
+    """
+    compute = functools.partial(_compute, form.decays, num_arrays)
+    dtypes = [arrays[0].dtype] * num_arrays + [jnp.int8] * with_status
+
+    def and_status(found: Sequence[jax.Array], inputs: Sequence[jax.Array]) -> list[jax.Array]:
+        return [*found, _status(form, found, inputs[-4:])] if with_status else list(found)
 
     def part(*inputs: jax.Array) -> list[jax.Array]:
         if form.in_registers:
-            function = functools.partial(compute, pair_kernel.advance_in_registers)
-            return registers.in_registers(function, inputs, num_outputs)
+            in_registers = functools.partial(compute, pair_kernel.advance_in_registers)
+            return and_status(registers.in_registers(in_registers, inputs, num_arrays), inputs)
         advance = functools.partial(pair_kernel.advance, cut=form.layout)
-        function = functools.partial(compute, advance, inputs[0])
-        return form.layout.elementwise(function, inputs[1:], num_outputs)
 
-    return tuple(form.layout.compute(part, (num_steps, *arrays, *fields), num_outputs))
+        def block(*inputs: jax.Array) -> list[jax.Array]:
+            return and_status(compute(advance, *inputs), inputs)
+
+        function = functools.partial(block, inputs[0])
+        return form.layout.elementwise(function, inputs[1:], len(dtypes), dtypes)
+
+    return tuple(form.layout.compute(part, (num_steps, *arrays, *_fields(problem)), len(dtypes)))
+
+
+def _status(form: _Form, found: Sequence[jax.Array], fields: Sequence[jax.Array]) -> jax.Array:
+    w1, w2, *_ = found
+    # Of a large batch it takes as long as some steps to look at all numbers once more.
+    good = jnp.bool_(True) if form.checked else checks.valid(Problem(*fields))
+    return trajectory.status(jnp.broadcast_to(good, w1.shape), jnp.isfinite(w1) & jnp.isfinite(w2))
 
 
 def _compute(

@@ -285,7 +285,7 @@ def _core(
     good = good & draws.good(seed) & _good_integers(num_samples, 1) & _good_integers(first_step, 0)
     good = jnp.broadcast_to(good, w1.shape[:-2])
     w1, w2 = (jnp.where(good[..., None, None], w, jnp.nan) for w in (w1, w2))
-    (w1, w2), observed = trajectory.follow(
+    (w1, w2), observed, _ = trajectory.follow(
         functools.partial(_advance, _per_network(problem, seed, num_samples), cut),
         lambda state: (state.a, products.transpose(state.b)),
         _State(w1, products.transpose(w2), first_step.astype(jnp.uint32)),

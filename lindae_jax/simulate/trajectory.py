@@ -182,7 +182,7 @@ def follow(
     state: State,
     steps: jax.Array,
     observe: Callable[..., Any] | None,
-) -> tuple[tuple, Any]:
+) -> tuple[tuple, Any, State]:
     """Advance a state from save to save.
 
     The number of steps between two saves is a traced bound of one inner loop,
@@ -204,6 +204,8 @@ def follow(
         What `read` gave, with a leading axis (saves,), of length 1 with `observe`.
     observed
         As in `Trajectory`.
+    state
+        The last one.
     """
 
     def row(state: State, step: jax.Array) -> Any:
@@ -222,7 +224,7 @@ def follow(
         rows = _first(row(state, steps[0]))
     else:
         (state, _), rows = jax.lax.scan(segment, (state, jnp.int32(0)), steps)
-    return (rows, None) if observe is None else (_first(read(state)), rows)
+    return (rows, None, state) if observe is None else (_first(read(state)), rows, state)
 
 
 def _first(row: Any) -> Any:

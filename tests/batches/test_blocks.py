@@ -46,6 +46,17 @@ def test_outputs_are_of_the_first_array_s_dtype(rng, dtype):
     np.testing.assert_array_equal(found[0], np.where(mask, x, 0))
 
 
+@pytest.mark.both
+@pytest.mark.parametrize("largest", [64, None])
+def test_outputs_may_be_of_several_dtypes(rng, largest, dtype):
+    x = jnp.asarray(rng.normal(size=(300, 3)), dtype)
+    dtypes = [dtype, jnp.int8]
+    found = in_blocks(lambda x: [2 * x, (x > 0).astype(jnp.int8)], [x], 2, largest, dtypes)
+    for y, expected, kind in zip(found, (2 * x, x > 0), dtypes, strict=True):
+        assert y.dtype == kind
+        np.testing.assert_array_equal(y, expected)
+
+
 def test_every_element_is_computed_in_blocks_of_whole_vectors(rng):
     seen = []
 
