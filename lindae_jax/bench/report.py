@@ -212,9 +212,10 @@ def readme_text(report: dict[str, Any]) -> str:
 def _caption(report: dict[str, Any]) -> str:
     machine, settings = report["machine"], report["settings"]
     versions = machine["versions"]
+    switches = "".join(f", `{name}={value}`" for name, value in machine["environment"].items())
     parts = [
         f"Medians of {settings['rounds']} alternating runs on {machine['cores']} cores "
-        f"({machine['processor']}), JAX {versions['jax']}, NumPy {versions['numpy']}",
+        f"({machine['processor']}), JAX {versions['jax']}, NumPy {versions['numpy']}{switches}",
         *flatness(report),
     ]
     if report["start"]:

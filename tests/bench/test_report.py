@@ -55,6 +55,7 @@ def whole(*cases):
             "system": "Linux",
             "devices": ["cpu: cpu"] * 2,
             "versions": {"jax": "1.0", "numpy": "2.0", "torch": "not installed"},
+            "environment": {"CC": "clang"},
         },
         "cases": list(cases),
         "memory": [
@@ -130,6 +131,7 @@ def test_the_table_of_the_readme():
     assert cells[3] == "fast **3.00**, slow **4,000,000**"
     assert lines[3] == ""
     assert "Medians of 3 alternating runs on 2 cores (abacus)" in lines[4]
+    assert "`CC=clang`" in lines[4]
     assert "takes 3 MiB beyond" in " ".join(lines[4:])
 
 

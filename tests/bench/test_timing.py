@@ -179,6 +179,22 @@ def test_contenders_run_in_turn_and_each_begins_a_round(clock):
     assert [len(c["seconds"]) for c in found["contenders"]] == [4, 4, 4]
 
 
+def test_each_run_of_many_steps_comes_after_one_of_a_single_step(clock):
+    """Whatever ran in between: here a call costs more, the longer ago the last one was."""
+    steady, ended = clock.variant(1e-3), [0.0]
+
+    def forgetting(steps):
+        clock.now += 0.01 * (clock.now - ended[0])
+        steady.run(steps)
+        ended[0] = clock.now
+
+    library = Contender("a", "library", [steady._replace(run=forgetting)])
+    others = [Contender(name, "rival", [steady]) for name in "bc"]
+    found = timing.measure(Case("pairs", "title", "steps", [library, *others], {}), 0.5, 5)
+    for each in found["contenders"]:
+        np.testing.assert_allclose(each["seconds"], 1e-3 * each["steps"], rtol=1e-9)
+
+
 def test_compiling_is_told_apart(clock):
     calls = []
 
