@@ -4,7 +4,7 @@ import contextlib
 import functools
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +104,9 @@ def decays(problem: Problem) -> bool:
     """Whether decay, an array, may be non-zero somewhere."""
     if is_traced(problem.decay):
         return True
-    parts = _on_processors(problem.decay)
-    if parts is not None:
-        return any(part.any() for part in parts)
+    pieces = _on_processors(problem.decay)
+    if pieces is not None:
+        return any(part.any() for part in _blocks(pieces))
     with at_top_level():
         return bool(jnp.any(problem.decay))
 
@@ -233,32 +233,35 @@ def allowed(rule: str, x: jax.Array) -> jax.Array:
     return _RULES[rule][0](x)
 
 
-# Numbers looked at together: twice, the second time in cache.
+# Numbers looked at together, twice, the second time in cache.
 _BLOCK = 2**17
 
 
-def _on_processors(x: jax.Array | host.OnHost) -> Iterator[np.ndarray] | None:
-    """What lies in the memory of this process, part by part; None where some is elsewhere."""
+def _on_processors(x: jax.Array | host.OnHost) -> list[np.ndarray] | None:
+    """What lies in the memory of this process, piece by piece; None where some is elsewhere."""
     if isinstance(x, host.OnHost):
-        return _parts(x.array)
+        return [x.array]
     if not x.is_fully_addressable or any(d.platform != "cpu" for d in x.devices()):
         return None
-    shards = (np.asarray(s.data) for s in x.addressable_shards if s.replica_id == 0)
-    return (part for shard in shards for part in _parts(shard))
+    return [np.asarray(s.data) for s in x.addressable_shards if s.replica_id == 0]
 
 
-def _parts(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Of an array that lies in one piece, what cache holds."""
-    x = x.ravel(order="K") if x.flags.forc else x
-    rows = max(1, _BLOCK * len(x) // x.size) if x.size else 1
-    return (x[start : start + rows] for start in range(0, len(x), rows))
+def _blocks(pieces: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Parts of pieces; of one that is not contiguous in memory, whole rows of its first axis."""
+    for piece in pieces:
+        x = piece.ravel(order="K") if piece.flags.forc else piece
+        rows = max(1, _BLOCK * len(x) // x.size) if x.size else 1
+        yield from (x[start : start + rows] for start in range(0, len(x), rows))
 
 
-def _all_allowed(parts: Iterator[np.ndarray], rule: str, dtype: np.dtype) -> bool:
+def _all_allowed(pieces: list[np.ndarray], rule: str, dtype: np.dtype) -> bool:
     """Whether the least and the greatest are, in a dtype; NaN is both, where there is one."""
     good = _RULES[rule][0]
     with np.errstate(over="ignore"):
-        return all(good(dtype.type(part.min())) and good(dtype.type(part.max())) for part in parts)
+        return all(
+            good(dtype.type(part.min())) and good(dtype.type(part.max()))
+            for part in _blocks(pieces)
+        )
 
 
 @functools.partial(jax.jit, static_argnums=1)
@@ -267,18 +270,18 @@ def _all_good(values: tuple[jax.Array, ...], rules: tuple[str, ...]) -> jax.Arra
     return jnp.stack([allowed(rule, v).all() for v, rule in pairs])
 
 
-def check_values(named: dict[str, tuple[jax.Array, str]]) -> None:
+def check_values(named: Mapping[str, tuple[jax.Array | host.OnHost, str]]) -> None:
     """Raise on the first bad value among the concrete inputs.
 
     Where processors have them they are looked at as they lie, with nothing to compile;
     elsewhere in one fused reduction and one transfer, whatever the number of inputs.
     """
     concrete = {n: v for n, v in named.items() if not is_traced(v[0])}
-    parts = {n: _on_processors(x) for n, (x, _) in concrete.items()}
-    elsewhere = [n for n, found in parts.items() if found is None]
+    pieces = {n: _on_processors(x) for n, (x, _) in concrete.items()}
+    elsewhere = [n for n, found in pieces.items() if found is None]
     good = {
         n: _all_allowed(found, concrete[n][1], concrete[n][0].dtype)
-        for n, found in parts.items()
+        for n, found in pieces.items()
         if found is not None
     }
     if elsewhere:
@@ -288,24 +291,38 @@ def check_values(named: dict[str, tuple[jax.Array, str]]) -> None:
             good |= dict(zip(elsewhere, np.asarray(_all_good(values, rules)), strict=True))
     for name, (value, rule) in concrete.items():
         if not good[name]:
-            check_host(name, np.asarray(value), rule)
+            raise _bad(name, value if isinstance(value, host.OnHost) else np.asarray(value), rule)
 
 
 def check_host(name: str, value: np.ndarray, rule: str) -> None:
     """Raise on the first bad value of an array of NumPy."""
-    allowed, must, remedy = _RULES[rule]
     with np.errstate(invalid="ignore"):
-        good = np.all(allowed(value))
+        good = np.all(_RULES[rule][0](value))
     if not good:
-        raise mistake(f"{name} {must}", _first_bad(value, rule), remedy)
+        raise _bad(name, value, rule)
 
 
-def _first_bad(value: np.ndarray, rule: str) -> str:
-    with np.errstate(invalid="ignore"):
-        bad = ~np.asarray(_RULES[rule][0](value))
-    index = tuple(int(i) for i in np.argwhere(bad)[0])
-    where = f" at index {index} ({bad.sum()} of {bad.size} values)" if index else ""
-    return f"{value[index]}{where}"
+def _bad(name: str, value: np.ndarray | host.OnHost, rule: str) -> ValueError:
+    _, must, remedy = _RULES[rule]
+    return mistake(f"{name} {must}", _first_bad(value, rule), remedy)
+
+
+def _first_bad(value: np.ndarray | host.OnHost, rule: str) -> str:
+    """The first value that is not allowed, where it is, and how many there are."""
+    if not value.ndim:
+        return f"{value[()]}"
+    shown, number = "", 0
+    rows = max(1, _BLOCK * len(value) // value.size)
+    # Some rows at a time: it may be a file larger than memory.
+    for start in range(0, len(value), rows):
+        part = value[start : start + rows]
+        with np.errstate(invalid="ignore"):
+            bad = ~np.asarray(_RULES[rule][0](part))
+        if not number and bad.any():
+            first, *others = (int(i) for i in np.unravel_index(bad.argmax(), bad.shape))
+            shown = f"{part[first, *others]} at index {(start + first, *others)}"
+        number += int(bad.sum())
+    return f"{shown} ({number} of {value.size} values)"
 
 
 # --- shapes and counts -----------------------------------------------------
@@ -431,8 +448,9 @@ def cast(
     found: dict[str, Any] = {
         n: _cast(x.flat[0] if n in large else x, dtype) for n, x in given.items()
     }
-    stay = not is_tracing() and not any(map(is_traced, found.values()))
-    stay = bool(large) and stay and host.can_share(found.values())
+    # Nothing is taken from an array for a batch of no members.
+    stay = bool(large) and not any(map(is_traced, found.values())) and not is_tracing()
+    stay = stay and all(x.size for x in found.values()) and host.can_share(found.values())
     for n in large:
         found[n] = host.OnHost(given[n], found[n]) if stay else _cast(given[n], dtype)
     arrays = {n: found[n] for n in named}
@@ -462,7 +480,8 @@ def door(
     Returns
     -------
     arrays : tuple of jax.Array
-        The named arguments in the call's dtype, not broadcast.
+        The named arguments in the call's dtype, not broadcast. With `stay` some may be
+        `OnHost`, as may fields of the problem.
     problem : Problem
         The same, its fields cast.
 

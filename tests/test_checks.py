@@ -1,4 +1,5 @@
 import itertools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from lindae_jax import checks
+from lindae_jax.batches import host
 from lindae_jax.problem import Problem
 
 X64 = jax.config.jax_enable_x64
@@ -266,13 +268,29 @@ def test_one_bad_number_in_several_blocks_is_found(at, layout, dtype):
         x = np.asfortranarray(x)
     elif layout == "every other":
         x = np.ones((3, 2 * checks._BLOCK + 2), dtype)[:, ::2]
-    assert checks._all_allowed(checks._parts(x), "non_negative", x.dtype)
+    assert checks._all_allowed([x], "non_negative", x.dtype)
     checks.check_values({"noise": (jnp.asarray(x), "non_negative")})
     for bad in (np.nan, -1, np.inf):
         x.flat[at] = bad
-        assert not checks._all_allowed(checks._parts(x), "non_negative", x.dtype)
+        assert not checks._all_allowed([x], "non_negative", x.dtype)
         with pytest.raises(ValueError, match="noise must be finite"):
             checks.check_values({"noise": (jnp.asarray(x), "non_negative")})
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("at", [0, 1000, 2006])
+def test_where_the_first_bad_number_is_and_how_many_there_are(at, step, monkeypatch):
+    """Counted some rows at a time, of NumPy's and of JAX's."""
+    monkeypatch.setattr(checks, "_BLOCK", 1000)
+    x = np.ones((401, 7 * step), np.float32)[:, ::step]
+    assert len(list(checks._blocks([x]))) == 3
+    checks.check_values({"noise": (host.OnHost(x, jnp.float32(1)), "non_negative")})
+    x[at // 7, at % 7] = -3
+    x[-1, -1] = np.nan
+    message = re.escape(f"got -3.0 at index ({at // 7}, {at % 7}) (2 of 2807 values)")
+    for value in (host.OnHost(x, jnp.float32(1)), jnp.asarray(x)):
+        with pytest.raises(ValueError, match=rf"^noise must be finite and >= 0; {message}"):
+            checks.check_values({"noise": (value, "non_negative")})
 
 
 @pytest.mark.both

@@ -68,6 +68,8 @@ class Spread(NamedTuple):
         self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int
     ) -> list[jax.Array]:
         """`function(*arrays)`, on each device its part, for outputs of the batch's shape."""
+        if self.mesh.size == 1:
+            return function(*arrays)
         results = jax.shard_map(
             function,
             mesh=self.mesh,

@@ -36,10 +36,16 @@ class OnHost:
             np.copyto(there, part, casting="same_kind")
         return there
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All of it, for a message about its values."""
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """The numbers at an index, cast."""
         with np.errstate(over="ignore"):
-            return np.asarray(self.array, self.dtype)
+            return np.asarray(self.array[index], self.dtype)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[()]
 
 
 def may_stay(x: Any, dtype: np.dtype) -> bool:

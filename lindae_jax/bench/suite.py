@@ -27,8 +27,8 @@ def run(
 
     Every answer is checked against an independent one before it is timed.
     Contenders run in turn, half a second or more each (pairs for 600 steps,
-    if that is less than two seconds), 11 times, after a call of one step; a
-    rival at the fastest of its configurations.
+    if that is less than two seconds), 11 times, runs of 50 steps or more after
+    a call of one step; a rival at the fastest of its configurations.
     float64 is measured where `jax_enable_x64` is on.
 
     Parameters

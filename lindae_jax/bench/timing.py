@@ -170,7 +170,7 @@ def prepare(contender: Contender, seconds: float) -> Ready:
         steps, rate = calibrate(variant, seconds / 8 if several else seconds)
         found.append((rate, Ready(contender, variant, steps, error, max(compiling, 0.0))))
     rate, best = _fastest([ready for _, ready in found]) if several else found[0]
-    steps = round(seconds * rate / best.variant.work)
+    steps = max(1, round(seconds * rate / best.variant.work))
     if steps < best.variant.least_steps:
         steps = max(steps, _affordable(best.variant))
     return best._replace(steps=min(steps, _MOST_STEPS))

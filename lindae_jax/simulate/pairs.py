@@ -102,9 +102,11 @@ def simulate_pairs(
     otherwise than the same call within the caller's `jit`.
     Large batches are spread over all devices of the process, unless their
     arrays have been put somewhere; on a CPU set the `jax_num_cpu_devices` of
-    JAX to the number of cores first. Large arrays of NumPy, files mapped into
-    memory among them, are read where they lie, a portion at a time, and the call
-    returns when all is done. docs/speed.md tells what was measured.
+    JAX to the number of cores first. docs/speed.md tells what was measured.
+    On a CPU, arrays of NumPy of 1 MiB or more, files mapped into memory among
+    them, are read where they lie, a portion at a time, and the call returns when
+    all is done; not within the caller's `jit` or with `observe`, nor where any
+    input has been put somewhere or lies on several devices: then they are copied.
     Differentiable in forward mode (`jax.jvp`, `jax.jacfwd`).
     """
     steps = trajectory.schedule(num_steps, save_every, save_steps)

@@ -16,7 +16,7 @@ jax.config.update("jax_num_cpu_devices", 3)
 import jax.numpy as jnp
 import numpy as np
 from lindae_jax import Problem, simulate_pairs, theory
-from lindae_jax.batches import layout, portions
+from lindae_jax.batches import host, layout, portions
 from lindae_jax.batches.layout import lay_out
 
 rng = np.random.default_rng(5)
@@ -27,11 +27,13 @@ def uniform(*shape):
 
 def watched(spread, arrays, rows=1):
     rows_seen.append(rows)
+    stayed.append(any(isinstance(x, host.OnHost) for x in arrays))
     return portions.portions(spread, arrays, rows)
 
 # Results, in portions of 8,192 members or fewer.
 portions._BYTES, portions._BYTES_EACH, portions._LEAST = 2**15, 0, 2**11
-rows_seen, layout.portions = [], watched
+host._LEAST_BYTES = 1000
+rows_seen, stayed, layout.portions = [], [], watched
 for shape in ((100_001,), (90_003,), (3, 30_001), (2, 1, 40_001), (251, 203)):
     row = shape[-1:]
     settings = Problem(uniform(*row), 0.5, uniform(shape[0], *(1,) * (len(shape) - 1)), 0.1)
@@ -43,16 +45,20 @@ for shape in ((100_001,), (90_003,), (3, 30_001), (2, 1, 40_001), (251, 203)):
         problem = jax.tree.map(put, settings)
         return simulate_pairs(put(w1), put(w2), problem, num_steps=9, **options)
 
-    many, alone = run(lambda x: x), run(lambda x: jax.device_put(x, one))
-    assert jax.tree.structure(many) == jax.tree.structure(alone)
-    for x, y in zip(jax.tree.leaves(many), jax.tree.leaves(alone), strict=True):
-        assert (x.shape, x.dtype) == (y.shape, y.dtype)
-        assert np.asarray(x).tobytes() == np.asarray(y).tobytes(), shape
+    alone = run(lambda x: jax.device_put(x, one))
+    # As they are, and from arrays of NumPy that stay where they are.
+    for put in (lambda x: x, np.asarray, np.asfortranarray):
+        many = run(put)
+        assert jax.tree.structure(many) == jax.tree.structure(alone)
+        for x, y in zip(jax.tree.leaves(many), jax.tree.leaves(alone), strict=True):
+            assert (x.shape, x.dtype) == (y.shape, y.dtype)
+            assert np.asarray(x).tobytes() == np.asarray(y).tobytes(), shape
     if shape[0] == 251:
         mapping = theory.mapping(9, w1, w2, settings)
         there = [jax.device_put(x, one) for x in (w1, w2)]
         np.testing.assert_allclose(mapping, theory.mapping(9, *there, settings), rtol=2e-6)
 
+assert stayed.count(True) == 2 * 5
 assert set(rows_seen) == {1, 8}  # four saves of four arrays, not two
 few, many = (portions.portions(lay_out([w1], 512, 512).spread, [w1], rows) for rows in (1, 8))
 assert many.spread.shape[0] * 3 < few.spread.shape[0]
