@@ -84,7 +84,7 @@ class Portions(NamedTuple):
             size = math.prod(min(a, b) for a, b in lengths)
             take = functools.partial(x.copy_to, _aligned((size,), x.dtype))
         else:
-            take = np.ndarray.__getitem__.__get__(np.asarray(x))
+            take = functools.partial(_part, np.asarray(x))
 
         def portion(place: tuple[slice, ...]) -> jax.Array:
             here = place[len(place) - x.ndim :]
@@ -176,6 +176,11 @@ def _first(shape: tuple[int, ...]) -> int:
 def _unit(row: int) -> int:
     """Rows that fill whole lines."""
     return _NUMBERS // math.gcd(_NUMBERS, row)
+
+
+def _part(x: np.ndarray, index: tuple[slice, ...]) -> np.ndarray:
+    """Where it lies, uncopied."""
+    return x[index]
 
 
 def _first_rows(x: np.ndarray, axis: int, number: int) -> np.ndarray:

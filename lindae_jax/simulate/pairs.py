@@ -166,11 +166,10 @@ def _core(
     shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves((arrays, problem))))
     one = len(steps) == 1
     start = tuple(arrays) if one else tuple(jnp.broadcast_to(x, shape) for x in arrays)
-    num_arrays = len(start)
     saved, observed, last = trajectory.follow(
         # The status of the last save only; alone it is computed with the weights.
-        functools.partial(_advance, problem, form, num_arrays, one),
-        lambda state: state[:num_arrays],
+        functools.partial(_advance, problem, form, one),
+        lambda state: state[: len(start)],
         start,
         steps,
         None if observe is None else lambda *row: observe(*row, problem),
@@ -200,7 +199,6 @@ def _fits_registers(tree: Any, cut: layout.Layout) -> bool:
 def _advance(
     problem: Problem,
     form: _Form,
-    num_arrays: int,
     with_status: bool,
     arrays: tuple[jax.Array, ...],
     num_steps: jax.Array,
@@ -210,6 +208,7 @@ def _advance(
     The status can come with them, computed while a block is in cache: later all numbers
     would be read again.
     """
+    num_arrays = len(arrays)
     compute = functools.partial(_compute, form.decays, num_arrays)
     dtypes = [arrays[0].dtype] * num_arrays + [jnp.int8] * with_status
 
