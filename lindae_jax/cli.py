@@ -227,9 +227,9 @@ def figure(
 
     if float64:
         jax.config.update("jax_enable_x64", True)
-    from lindae_jax import figures
+    from lindae_jax import figures, start
 
-    _use_all_cores(jax)
+    start.use_all_cores()
     with _errors(_MISTAKE, ValueError, OSError, ImportError):
         jobs = figures.prepare(
             which,
@@ -298,11 +298,12 @@ def bench(
     import jax
 
     from lindae_jax import bench as suite
+    from lindae_jax import start
 
     if json is not None:
         with _errors(_MISTAKE, ValueError, ImportError):
             suite.check_json(json)
-    _use_all_cores(jax)
+    start.use_all_cores()
     jax.config.update("jax_enable_x64", True)
     with _errors(_FAILURE, FloatingPointError, MemoryError, jax.errors.JaxRuntimeError):
         report = suite.run(
@@ -368,6 +369,7 @@ def sweep(
     """
     import jax
 
+    from lindae_jax import start
     from lindae_jax.sweep import Busy, plan, progress, toml
     from lindae_jax.sweep.cluster import WorkersLost
     from lindae_jax.sweep.devices import default_share
@@ -382,7 +384,7 @@ def sweep(
         share = None if process is None else _share(process)
         _check_what_to_do(store, dry_run, status, devices, scheduler)
         path = store or Path()
-    _use_all_cores(jax, devices)
+    start.use_all_cores(devices)
     with _errors(_MISTAKE, ValueError, ImportError, OSError, label=str(config)):
         job = toml.sweep_of(tables, config.parent)
     with _errors(_MISTAKE, ValueError, ImportError, Busy):
@@ -482,18 +484,6 @@ def _quiet(name: str):
         yield
     finally:
         log.setLevel(level)
-
-
-def _use_all_cores(jax: Any, number: int | None = None) -> None:
-    """Make each core a device of its own, unless the user has chosen or JAX has begun."""
-    from lindae_jax.batches.devices import num_cores
-
-    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if jax.config.jax_num_cpu_devices > 0 or chosen:
-        return
-    with contextlib.suppress(RuntimeError):
-        # More than there are cores would not be faster; asking for them is refused later.
-        jax.config.update("jax_num_cpu_devices", min(number or num_cores(), num_cores()))
 
 
 _COMMANDS: dict[str, Callable[..., int]] = {

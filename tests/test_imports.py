@@ -17,7 +17,7 @@ FLOORS = [
     {"theory", "simulate"},
     {"curvature", "reproduce"},
     {"sweep", "bench", "figures"},
-    {"cli"},
+    {"cli", "start"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
