@@ -345,7 +345,7 @@ def _own(path: Path, array: Any) -> _Rows:
     def read(start: int, stop: int) -> np.ndarray:
         # A copy of these rows alone: the whole array may be a map of the file.
         rows = np.array(array[start:stop], dtype, order="C", subok=False)
-        checks.finite_rows(f"the array in {path}", rows)
+        checks.finite_rows(f"the array in {path}", rows, first=start)
         return rows
 
     return len(array), read

@@ -347,7 +347,7 @@ def test_rows_that_are_not_asked_for_may_hold_nan(tmp_path):
     x[5, 1] = np.nan
     np.save(tmp_path / "x.npy", x)
     assert np.isfinite(data.load(tmp_path / "x.npy")).all()
-    with pytest.raises(ValueError, match=r"x\.npy must be finite; got nan at row 0, column 1"):
+    with pytest.raises(ValueError, match=r"x\.npy must be finite; got nan at row 5, column 1"):
         data.load(tmp_path / "x.npy", split="held_out")
 
 
