@@ -3,16 +3,20 @@
 import contextlib
 import importlib.metadata
 import importlib.util
+import mmap
 import os
 import platform
 from collections.abc import MutableMapping
+from pathlib import Path
 
 import jax
+import jaxlib
 
 from lindae_jax.batches.devices import num_cores
 
 # Passed on to LLVM: four vectors in each iteration of a loop, not one (docs/speed.md).
-INTERLEAVE = "--xla_backend_extra_options=-force-vector-interleave=4"
+_OPTION = "force-vector-interleave"
+INTERLEAVE = f"--xla_backend_extra_options=-{_OPTION}=4"
 
 
 def use_all_cores(number: int | None = None) -> None:
@@ -39,7 +43,7 @@ def _keep_cores_busy(environment: MutableMapping[str, str]) -> None:
     flags = environment.get("XLA_FLAGS", "")
     if "xla_backend_extra_options" in flags or platform.machine() not in ("x86_64", "AMD64"):
         return
-    if _has_only_a_cpu():
+    if _has_only_a_cpu() and _is_known(_OPTION):
         environment["XLA_FLAGS"] = f"{flags} {INTERLEAVE}".strip()
 
 
@@ -51,3 +55,13 @@ def _has_only_a_cpu() -> bool:
     if importlib.metadata.entry_points(group="jax_plugins"):
         return False
     return not any(map(importlib.util.find_spec, ("jax_plugins", "libtpu")))
+
+
+def _is_known(option: str, folder: Path = Path(jaxlib.__file__).parent) -> bool:
+    """Whether an option of LLVM is named in XLA's library: one that is not ends the process."""
+    name = option.encode() + b"\0"
+    for library in folder.glob("*jax_common.*"):
+        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            if m.find(name) >= 0:
+                return True
+    return False

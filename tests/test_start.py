@@ -66,6 +66,7 @@ def pc(monkeypatch):
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: ())
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(start, "_is_known", lambda option: True)
     monkeypatch.setattr(jax, "config", type("Config", (), {"jax_platforms": None}))
     return monkeypatch
 
@@ -99,6 +100,19 @@ def test_who_tells_llvm_something_is_left_alone(pc):
 def test_other_compilers_are_told_nothing(pc, what, name, value):
     pc.setattr(what, name, value)
     assert flags() is None
+
+
+def test_what_llvm_does_not_know_is_not_set(pc):
+    """A process that is told such an option ends with its first program."""
+    pc.setattr(start, "_is_known", lambda option: False)
+    assert flags() is None
+
+
+def test_options_are_looked_up_in_the_library(tmp_path):
+    assert not start._is_known("force-vector-interleave", tmp_path)
+    (tmp_path / "libjax_common.so").write_bytes(b"a\0force-vector-width\0b\0")
+    assert start._is_known("force-vector-width", tmp_path)
+    assert not start._is_known("force-vector", tmp_path)
 
 
 def test_platforms_that_were_chosen_count_not_what_is_installed(pc):
