@@ -1,6 +1,5 @@
 """What the command line sets before JAX's first array, for the cores of a CPU."""
 
-import contextlib
 import importlib.metadata
 import importlib.util
 import mmap
@@ -28,11 +27,12 @@ def use_all_cores(number: int | None = None) -> None:
         Of devices, by default one for each core; more would not be faster.
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if jax.config.jax_num_cpu_devices > 0 or chosen:  # type: ignore[attr-defined]
-        return
-    with contextlib.suppress(RuntimeError):
-        jax.config.update("jax_num_cpu_devices", min(number or num_cores(), num_cores()))
-        _keep_cores_busy(os.environ)
+    if not (jax.config.jax_num_cpu_devices > 0 or chosen):  # type: ignore[attr-defined]
+        try:
+            jax.config.update("jax_num_cpu_devices", min(number or num_cores(), num_cores()))
+        except RuntimeError:  # JAX has begun, and reads no flags any more
+            return
+    _keep_cores_busy(os.environ)
 
 
 def _keep_cores_busy(environment: MutableMapping[str, str]) -> None:
@@ -40,11 +40,13 @@ def _keep_cores_busy(environment: MutableMapping[str, str]) -> None:
 
     Where it was measured: compilers for accelerators would see the option too.
     """
-    flags = environment.get("XLA_FLAGS", "")
+    flags = environment.get("XLA_FLAGS", "").strip()
+    if flags and not flags.startswith("-"):  # the name of a file of flags
+        return
     if "xla_backend_extra_options" in flags or platform.machine() not in ("x86_64", "AMD64"):
         return
     if _has_only_a_cpu() and _is_known(_OPTION):
-        environment["XLA_FLAGS"] = f"{flags} {INTERLEAVE}".strip()
+        environment["XLA_FLAGS"] = f"{flags} {INTERLEAVE}".lstrip()
 
 
 def _has_only_a_cpu() -> bool:

@@ -1,4 +1,7 @@
-"""What the command line sets before JAX begins: it changes how loops are compiled, and no bit."""
+"""What the command line sets before JAX begins: it changes how loops are compiled.
+
+No bit of what is computed element by element changes; of sums the order does.
+"""
 
 import importlib.metadata
 import importlib.util
@@ -12,6 +15,7 @@ import jax
 import pytest
 
 from lindae_jax import start
+from lindae_jax.batches.devices import num_cores
 
 RUN = """
 import json, os, sys
@@ -126,20 +130,44 @@ def test_a_cpu_that_was_chosen_beside_a_gpu(pc):
     assert flags() == start.INTERLEAVE
 
 
-def test_nothing_is_set_where_the_user_chose_devices_or_jax_has_begun(pc):
-    class Config:
-        jax_platforms = None
-        jax_num_cpu_devices = 3
+@pytest.mark.parametrize("given", ["flags.txt", " flags.txt"])
+def test_a_file_of_flags_keeps_its_name(pc, given):
+    assert flags(given) == given
 
-        @staticmethod
-        def update(name, value):
+
+class Config:
+    """As jax.config before JAX has begun, or afterwards."""
+
+    jax_platforms = None
+
+    def __init__(self, devices, begun=False):
+        self.jax_num_cpu_devices, self.begun = devices, begun
+
+    def update(self, name, value):
+        if self.begun:
             raise RuntimeError("JAX has begun")
+        setattr(self, name, value)
 
-    pc.setattr(jax, "config", Config)
+
+@pytest.mark.parametrize(
+    ("given", "chosen", "devices"),
+    [
+        ({}, -1, num_cores()),
+        ({}, 3, 3),
+        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}, -1, -1),
+    ],
+)
+def test_devices_that_the_user_chose_stay_and_loops_are_the_same(pc, given, chosen, devices):
+    config = Config(chosen)
+    pc.setattr(jax, "config", config)
+    pc.setattr(os, "environ", dict(given))
+    start.use_all_cores()
+    assert config.jax_num_cpu_devices == devices
+    assert os.environ["XLA_FLAGS"] == " ".join([*given.values(), start.INTERLEAVE])
+
+
+def test_nothing_is_set_once_jax_has_begun(pc):
+    pc.setattr(jax, "config", Config(-1, begun=True))
     pc.setattr(os, "environ", {})
     start.use_all_cores()
-    Config.jax_num_cpu_devices = -1
-    start.use_all_cores()
-    os.environ["XLA_FLAGS"] = chosen = "--xla_force_host_platform_device_count=2"
-    start.use_all_cores()
-    assert os.environ == {"XLA_FLAGS": chosen}
+    assert os.environ == {}

@@ -127,13 +127,13 @@ def summary_text(report: dict[str, Any]) -> str:
     report : dict
         What `run` returns.
     """
-    lines = ["", "lindae_jax in short"]
+    lines = []
     for case in report["cases"]:
         if case.get("headline"):
             speed = f"{_engineering(rate(library_of(case)))} {case['unit']}/s"
             lines += [f"  {case['title']}: {speed}", f"    of the ceiling: {_of_ceilings(case)}"]
     lines += [f"  {text}" for text in flatness(report)]
-    return "\n".join(lines)
+    return "\n".join(["", "lindae_jax in short", *lines]) if lines else ""
 
 
 def flatness(report: dict[str, Any]) -> list[str]:
