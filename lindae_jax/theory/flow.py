@@ -92,11 +92,11 @@ def follow(path: Path, t: jax.Array) -> State:
     t = jnp.where(path.good, t, jnp.nan)
     half, gone = _growth(path, t)
     # What has decayed to nothing is over, to the last digit.
-    forever = jnp.isinf(t) | (half == 0)
+    forever = (t == jnp.inf) | (half == 0)
     unmoved = (t == 0) | (path.still & ~forever)
     small, big, grown_p, grown_q = _totals(path.sums, half, gone)
     # Nothing is left of weights that shrink from w1 = -w2 to below the smallest number.
-    grown_p = jnp.where(grown_p <= 0, 1, grown_p)
+    grown_p = at_least(grown_p, float(jnp.finfo(t.dtype).tiny))
     norm = jnp.sqrt(grown_p) * jnp.sqrt(grown_q)
     end, limited = path.end, functools.partial(jnp.where, forever)
     # What is divided is chosen first, for a division costs most.
@@ -142,12 +142,12 @@ def _growth(path: Path, t):
 def _elapsed(rate: twofloat.TwoFloat, time):
     """rate * time as a sum of two floats: exp would magnify its rounding."""
     high, low = twofloat.scaled(rate, time)
-    capped = _exhausted(rate, time)
+    capped = _exhausted(high)
     return jnp.where(capped, _cap(time.dtype), high), jnp.where(capped, 0, low)
 
 
-def _exhausted(rate, time):
-    return rate[0] * time >= _cap(time.dtype)
+def _exhausted(elapsed):
+    return elapsed >= _cap(elapsed.dtype)
 
 
 def _cap(dtype) -> float:
@@ -160,7 +160,7 @@ def _elapsed_jvp(primals, tangents):
     (rate, time), (rate_dot, time_dot) = primals, tangents
     # The first float alone of a product has but half of the digits.
     plain = rate_dot[0] * time + (rate[0] + rate[1]) * time_dot
-    tangent = jnp.where(_exhausted(rate, time), 0, plain)
+    tangent = jnp.where(_exhausted(twofloat.scaled(rate, time)[0]), 0, plain)
     return _elapsed(rate, time), (tangent, jnp.zeros_like(tangent))
 
 
@@ -200,8 +200,9 @@ def _scale(p):
 
 def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     """The path from a start; arrays of one shape."""
-    good = jnp.isfinite(w1) & jnp.isfinite(w2)
     start, swapped, sign = _ordered(w1, w2)
+    # 0 or NaN is added to the larger: one comparison for both.
+    good = start.big + 0 * start.small < jnp.inf
     a, two = eigenvalue + noise, 2 * eigenvalue
     fastest = jax.lax.stop_gradient(two + a * start.p * start.m)
     rests = ~(fastest >= jnp.finfo(a.dtype).tiny)
