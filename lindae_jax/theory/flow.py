@@ -132,10 +132,11 @@ def _valued(value, like):
 
 def _growth(path: Path, t):
     """exp(-z t'/2), and 1 - exp(-z t') or, where z is zero, the time."""
-    # Huge times stay finite, for a rate of zero times infinity would be NaN.
-    time = at_most(t * path.unit, float(jnp.finfo(t.dtype).max))
+    # Huge times stay finite, for zero times infinity would be NaN.
+    most = float(jnp.finfo(t.dtype).max)
+    time = at_most(t * path.unit, most)
     half, gone = decay_and_rest(*_elapsed(path.rate, time))
-    return half, gone + time * path.idle
+    return half, at_most(gone + time * path.idle, most)
 
 
 @jax.custom_jvp

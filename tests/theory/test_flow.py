@@ -173,6 +173,24 @@ def test_late_finite_times_join_the_limit(rng, dtype, eps):
 # --- laws -------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("t", ["most", "inf"])
+@pytest.mark.parametrize(("noise", "w2"), [(0, -3), (0, 3), (0, 0.5), (2, -3), (2, 3)])
+def test_a_flow_without_a_rate_stays_in_the_range(t, noise, w2, dtype):
+    """lambda = 0, alpha t beyond the largest number: c / (1 + 2 c epsilon t') of c = 9 is 0."""
+    t = dtype(np.inf) if t == "inf" else np.finfo(dtype).max
+
+    def mapping(*numbers):
+        *start, rate = numbers
+        return theory.mapping(t, *start[:2], Problem(*start[2:], learning_rate=rate))
+
+    numbers = tuple(map(jnp.asarray, map(dtype, (3, w2, 0, noise, 8))))
+    assert mapping(*numbers) == (0 if noise else 3 * w2)
+    if np.isinf(t):
+        slopes = jax.grad(mapping, argnums=range(5))(*numbers)
+        assert np.isfinite(slopes).all()
+        np.testing.assert_array_equal(slopes[:2], (0, 0) if noise else (w2, 3))
+
+
 def test_differential_equation_holds(rng, dtype, eps):
     """dw/dt by forward differentiation against the gradient of the loss.
 
