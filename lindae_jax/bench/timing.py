@@ -167,7 +167,7 @@ def prepare(contender: Contender, seconds: float) -> Ready:
             raise WrongAnswer(
                 f"{name}: wrong by {error:.3g}, where {variant.tolerance:.3g} is allowed"
             )
-        steps, rate = calibrate(variant, seconds / 8 if several else seconds)
+        steps, rate = calibrate(variant, seconds / 10 if several else seconds)
         found.append((rate, Ready(contender, variant, steps, error, max(compiling, 0.0))))
     rate, best = _fastest([ready for _, ready in found]) if several else found[0]
     steps = max(1, round(seconds * rate / best.variant.work))
