@@ -141,6 +141,8 @@ def flatness(report: dict[str, Any]) -> list[str]:
 
     Sizes are compared with one that ran in turn with each.
     """
+    tunables = report["machine"]["environment"].get("GLIBC_TUNABLES", "")
+    pages = ", memory in large pages" if "malloc.hugetlb=1" in tunables else ""
     found = []
     for dtype in ("float32", "float64"):
         cases = [c for c in report["cases"] if c.get("size") and c["dtype"] == dtype]
@@ -152,8 +154,9 @@ def flatness(report: dict[str, Any]) -> list[str]:
         sizes = [int(x["work"]) for pair in sized for x in pair]
         steps = min(large["steps"] for large, _ in sized)
         found.append(
-            f"cost of a pair-step from {min(sizes):,} to {max(sizes):,} pairs, {dtype}: within "
-            f"{100 * (costs.max() / costs.min() - 1):.0f} % (runs of {steps:,} steps or more)"
+            f"cost of a pair-step from {min(sizes):,} to {max(sizes):,} pairs, {dtype}: "
+            f"within {100 * (costs.max() / costs.min() - 1):.0f} % "
+            f"(runs of {steps:,} steps or more{pages})"
         )
     return found
 

@@ -111,9 +111,13 @@ def test_the_summary_names_the_ceiling_and_the_flatness():
     larger = case(10**6, 1.1)
     beside = contender("lindae_jax, 100,000 pairs", "library", [0.01, 0.02, 0.01], work=1e5)
     larger["contenders"].insert(1, beside)
-    text = bench.summary_text(whole(case(10**5, 2.0), larger, case(10**3, 9.0)))
+    report = whole(case(10**5, 2.0), larger, case(10**3, 9.0))
+    text = bench.summary_text(report)
     assert "1000000 pairs: 9.09 G pair-steps/s\n    of the ceiling: 0.50 (C kernel)" in text
     assert "cost of a pair-step from 100,000 to 1,000,000 pairs, float32: within 10 %" in text
+    assert "large pages" not in text
+    report["machine"]["environment"]["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+    assert "steps or more, memory in large pages)" in bench.summary_text(report)
 
 
 def test_the_heading_tells_what_is_installed():
