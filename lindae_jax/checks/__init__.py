@@ -5,7 +5,15 @@ from lindae_jax.checks.doors import cast, check_served, door, half_door, matrix_
 from lindae_jax.checks.dtypes import on_host, requested_dtype, result_dtype
 from lindae_jax.checks.messages import brief, mistake
 from lindae_jax.checks.tracing import at_top_level, is_traced, is_tracing
-from lindae_jax.checks.values import PROBLEM_RULES, allowed, check_host, check_values, decays, valid
+from lindae_jax.checks.values import (
+    PROBLEM_RULES,
+    allowed,
+    check_host,
+    check_values,
+    decays,
+    on_processors,
+    valid,
+)
 
 __all__ = [
     "PROBLEM_RULES",
@@ -29,6 +37,7 @@ __all__ = [
     "matrix_door",
     "mistake",
     "on_host",
+    "on_processors",
     "path",
     "requested_dtype",
     "result_dtype",

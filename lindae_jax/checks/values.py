@@ -2,7 +2,7 @@
 
 import functools
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -87,6 +87,11 @@ def _on_processors(x: jax.Array | host.OnHost) -> list[np.ndarray] | None:
     if not x.is_fully_addressable or any(d.platform != "cpu" for d in x.devices()):
         return None
     return [np.asarray(s.data) for s in x.addressable_shards if s.replica_id == 0]
+
+
+def on_processors(arrays: Sequence[jax.Array | host.OnHost]) -> bool:
+    """Whether all of some arrays lie in the memory of this process."""
+    return all(_on_processors(x) is not None for x in arrays)
 
 
 def _blocks(pieces: list[np.ndarray]) -> Iterator[np.ndarray]:

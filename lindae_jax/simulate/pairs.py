@@ -19,6 +19,9 @@ from lindae_jax.simulate.trajectory import Trajectory
 # Pairs in a block: what one core's cache holds, or all of the cores' together.
 _BLOCK_ONE_CORE, _BLOCK_ALL_CORES = 2**14, 2**17
 
+# To look at the values of so many pairs takes a millisecond, or as long as fifteen steps.
+_MANY, _FEW_STEPS = 2**20, 1000
+
 
 class _Form(NamedTuple):
     """What decides on a program beside shapes."""
@@ -107,14 +110,21 @@ def simulate_pairs(
     them, are read where they lie, a portion at a time, and the call returns when
     all is done; not within the caller's `jit` or with `observe`, nor where any
     input has been put somewhere or lies on several devices: then they are copied.
+    Of 2^20 pairs or more on CPUs, and at most 1,000 steps without saves, bad values are
+    told after the run, which looks at them anyway, and the call returns when all is done.
     Differentiable in forward mode (`jax.jvp`, `jax.jacfwd`).
     """
     steps = trajectory.schedule(num_steps, save_every, save_steps)
     trajectory.check_observe(observe)
     given = {"w1": w1, "w2": w2, **_carried(compensated, carry)}
     # observe shall see the whole batch.
-    arrays, problem = checks.door(problem, stay=observe is None, **given)
+    arrays, problem, unseen = checks.half_door(problem, None, observe is None, **given)
     fields = _fields(problem)
+    by_kernel = len(steps) == 1 and _kernel_looks((*arrays, *fields))
+    # Its look is enough where what is wrong is told within seconds.
+    later = by_kernel and steps[-1] <= _FEW_STEPS
+    if not later:
+        checks.check_values(unseen)
     if compensated and carry is None:
         with jax.ensure_compile_time_eval():
             arrays = (*arrays, *(jnp.zeros((), x.dtype) for x in arrays))
@@ -125,7 +135,7 @@ def simulate_pairs(
     decays = checks.decays(problem)
 
     def simulate(cut: layout.Layout, placed: Any) -> Trajectory:
-        form = _Form(cut, decays, True, _fits_registers(placed, cut))
+        form = _Form(cut, decays, not by_kernel, _fits_registers(placed, cut))
         compiled = layout.compiled(_core, _STATIC, jax.tree.leaves(placed))
         return compiled(*placed, steps, observe, form)
 
@@ -136,9 +146,20 @@ def simulate_pairs(
     with checks.at_top_level():
         if observe is None and cut.spread is not None:
             found = cut.call(by_member, (arrays, problem), rows=len(steps) * len(arrays) // 2)
-            return Trajectory(jnp.asarray(steps), observed=None, **found)
-        # What observe returns need not be by member, and it shall see them all and no others.
-        return simulate(cut, cut.place((arrays, problem)))
+            run = Trajectory(jnp.asarray(steps), observed=None, **found)
+        else:
+            # What observe returns need not be by member, and it shall see them all and no others.
+            run = simulate(cut, cut.place((arrays, problem)))
+    if later and trajectory.any_invalid(run.status):
+        checks.check_values(unseen)
+    return run
+
+
+def _kernel_looks(arrays: Sequence[Any]) -> bool:
+    """Whether the kernel is to tell invalid pairs: of large batches in the memory of processors."""
+    if any(map(checks.is_traced, arrays)):
+        return False
+    return _size(arrays) >= _MANY and checks.on_processors(arrays)
 
 
 def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
@@ -187,13 +208,20 @@ _STATIC = (3, 4)
 _simulate = jax.jit(_core, static_argnums=_STATIC)
 
 
+def _size(arrays: Sequence[jax.Array]) -> int:
+    return math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
+
+
 def _fits_registers(tree: Any, cut: layout.Layout) -> bool:
     """Whether arrays lie on devices that run our own kernel, which counts in int32."""
     arrays = jax.tree.leaves(tree)
-    size = math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
     on = devices.of(arrays)
     # XLA does not know how to share a kernel out by itself.
-    return size < 2**31 and (len(on) == 1 or cut.spread is not None) and registers.available(on)
+    return (
+        _size(arrays) < 2**31
+        and (len(on) == 1 or cut.spread is not None)
+        and registers.available(on)
+    )
 
 
 def _advance(

@@ -251,3 +251,9 @@ def status(good: jax.Array, finite: jax.Array) -> jax.Array:
     """Status codes from the masks of valid problems and of finite weights."""
     reached = jnp.where(finite, OK, DIVERGED)
     return jnp.where(good, reached, INVALID_INPUT).astype(jnp.int8)
+
+
+def any_invalid(status: jax.Array) -> bool:
+    """Whether a member's input was, of what lies in the memory of this process."""
+    parts = (np.asarray(part.data) for part in status.addressable_shards)
+    return any(part.max(initial=OK) == INVALID_INPUT for part in parts)

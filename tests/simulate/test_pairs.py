@@ -7,6 +7,7 @@ import pytest
 from mpmath import mp, mpf
 from one_step import FIELDS, assert_one_step, wide_sample
 
+from lindae_jax import checks
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import simulate_pairs
 
@@ -225,3 +226,45 @@ def test_zero_weights_stay_zero(dtype):
     np.testing.assert_array_equal(got.w1, 0)
     still = simulate_pairs(jnp.asarray(0.3, dtype), 0.7, Problem(0.0), num_steps=20)
     assert still.w1[0] == jnp.asarray(0.3, dtype)
+
+
+@pytest.fixture(params=["NumPy", "JAX"])
+def large(request, monkeypatch, dtype):
+    """2^20 members, of which any call takes the kernel's word, in NumPy or in JAX."""
+    array = {"NumPy": np.asarray, "JAX": jnp.asarray}[request.param]
+    looks = []
+    look = checks.check_values
+    monkeypatch.setattr(checks, "check_values", lambda x: (looks.append(len(x)), look(x)))
+
+    def run(bad=(), **how):
+        fields = {name: np.full(2**20, 0.1, dtype) for name in ("w1", "w2", *FIELDS)}
+        for name, value in dict(bad).items():
+            fields[name][[5, 2**20 - 1]] = value
+        w1, w2, *rest = map(array, fields.values())
+        return simulate_pairs(w1, w2, Problem(*rest), **{"num_steps": 3, **how}), looks
+
+    return run
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("value", [-1, np.nan, np.inf])
+def test_short_runs_of_large_batches_tell_of_bad_values_afterwards(large, field, value):
+    with pytest.raises(ValueError, match=rf"^{field} must be .*; got .* at index \(5,\) \(2 of"):
+        large({field: value})
+
+
+def test_good_values_of_large_batches_are_looked_at_by_the_kernel_alone(large, dtype):
+    short, looks = large()
+    assert looks == []
+    assert (np.asarray(short.status) == 0).all()
+    one = simulate_pairs(*[dtype(0.1)] * 2, Problem(*[dtype(0.1)] * 4), num_steps=3)
+    looks.clear()
+    assert (np.asarray(short.w1) == np.asarray(one.w1)).all()
+    large(num_steps=1001)
+    large(save_every=1)
+    assert looks == [4, 4]
+
+
+def test_weights_that_are_not_finite_are_no_mistake(large):
+    run, looks = large({"w1": np.inf})
+    assert (looks, int((np.asarray(run.status) != 0).sum())) == ([], 2)
