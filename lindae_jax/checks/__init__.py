@@ -13,6 +13,7 @@ from lindae_jax.checks.values import (
     decays,
     on_processors,
     valid,
+    valid_in_brief,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "requested_dtype",
     "result_dtype",
     "valid",
+    "valid_in_brief",
 ]

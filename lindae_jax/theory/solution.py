@@ -271,7 +271,7 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
 
 def _path(w1, w2, eigenvalue, noise, decay, learning_rate):
     path = prepare(w1, w2, eigenvalue, noise, learning_rate)
-    good = checks.valid(Problem(eigenvalue, noise, decay, learning_rate))
+    good = checks.valid_in_brief(Problem(eigenvalue, noise, decay, learning_rate))
     return path._replace(good=path.good & good)
 
 
