@@ -51,8 +51,7 @@ def cast(
 def door(
     problem: Problem,
     rules: dict[str, str] | None = None,
-    *,
-    stay: bool = False,
+    /,
     **named: ArrayLike,
 ) -> tuple[Sequence[jax.Array], Problem]:
     """Check and cast the inputs of an elementwise public function.
@@ -63,16 +62,13 @@ def door(
         Its four fields are checked where they are concrete.
     rules : dict, optional
         Argument name -> rule ("time", "not_nan", ...) for further arguments.
-    stay : bool
-        Whether large arrays of NumPy may be left where they are, for `Layout.call`.
     **named : array_like
         All other array arguments, in order.
 
     Returns
     -------
     arrays : tuple of jax.Array
-        The named arguments in the call's dtype, not broadcast. With `stay` some may be
-        `OnHost`, as may fields of the problem.
+        The named arguments in the call's dtype, not broadcast.
     problem : Problem
         The same, its fields cast.
 
@@ -81,7 +77,7 @@ def door(
     ValueError
         Bad value, unsupported dtype, shapes that do not broadcast.
     """
-    arrays, problem, unseen = half_door(problem, rules, stay, **named)
+    arrays, problem, unseen = half_door(problem, rules, **named)
     check_values(unseen)
     return arrays, problem
 
@@ -93,7 +89,10 @@ def half_door(
     /,
     **named: ArrayLike,
 ) -> tuple[Sequence[jax.Array], Problem, dict[str, tuple[jax.Array, str]]]:
-    """The same, and for `check_values` all values, at which nobody has looked."""
+    """The same, and for `check_values` all values, at which nobody has looked.
+
+    With `stay` large arrays of NumPy may be left where they are, for `Layout.call`: `OnHost`.
+    """
     arrays, cast_problem = cast(named, problem, stay=stay)
     fields = {n: getattr(cast_problem, n) for n in PROBLEM_RULES}
     broadcast({**arrays, **fields})
