@@ -13,7 +13,6 @@ from lindae_jax.checks.values import (
     decays,
     on_processors,
     valid,
-    valid_in_brief,
 )
 
 __all__ = [
@@ -43,5 +42,4 @@ __all__ = [
     "requested_dtype",
     "result_dtype",
     "valid",
-    "valid_in_brief",
 ]

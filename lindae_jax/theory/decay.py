@@ -18,9 +18,9 @@ from lindae_jax.batches.alike import where_needed
 from lindae_jax.batches.blocks import of_all
 from lindae_jax.problem import Problem
 from lindae_jax.theory import bessel, debye
+from lindae_jax.theory.bits import power_of_two
 from lindae_jax.theory.flow import State
 from lindae_jax.theory.growth import fraction_gone, log1p_ratio, scaled_growth
-from lindae_jax.theory.twofloat import power_of_two
 
 
 def flow_with_decay(

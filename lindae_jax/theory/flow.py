@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from lindae_jax.theory import twofloat
-from lindae_jax.theory.growth import decay_and_rest
-from lindae_jax.theory.twofloat import at_least, at_most
+from lindae_jax.checks import faults
+from lindae_jax.theory import bits, twofloat
+from lindae_jax.theory.bits import at_least, at_most
+from lindae_jax.theory.growth import decay_and_rest, spent
 
 
 class State(NamedTuple):
@@ -52,10 +52,10 @@ class Sums(NamedTuple):
     big: Sum
     grown_p: Sum
     grown_q: Sum
-    of_p: jax.Array
-    """Factor of the root of E in P."""
-    of_weights: jax.Array
-    """Factor of E in the weights."""
+    scale: jax.Array
+    """Factor of the root of E in P, and of E in the weights where their signs differ."""
+    up: jax.Array
+    """Where their signs do not."""
 
 
 class End(NamedTuple):
@@ -78,8 +78,8 @@ class Path(NamedTuple):
     sums: Sums
     still: jax.Array
     """Whether nothing moves."""
-    good: jax.Array
-    """Whether what was given is allowed; or else all is NaN. Of `prepare`: a finite start."""
+    fault: jax.Array
+    """Negative where what was given is not allowed, and all is NaN."""
     begin: tuple[jax.Array, jax.Array, jax.Array]
     """Smaller and larger weight and mapping at t = 0."""
     end: End
@@ -88,11 +88,12 @@ class Path(NamedTuple):
 
 
 def follow(path: Path, t: jax.Array) -> State:
-    """The state at epoch t, NaN where that is or the path is not good."""
-    t = jnp.where(path.good, t, jnp.nan)
-    half, gone = _growth(path, t)
+    """The state at epoch t, NaN where that is or the path has a fault."""
+    fault = path.fault | faults.no_time(t)
+    t = faults.spoilt(t, fault)
+    half, gone, over = _growth(path, t)
     # What has decayed to nothing is over, to the last digit.
-    forever = (t == jnp.inf) | (half == 0)
+    forever = (t == jnp.inf) | over
     unmoved = (t == 0) | (path.still & ~forever)
     small, big, grown_p, grown_q = _totals(path.sums, half, gone)
     # Nothing is left of weights that shrink from w1 = -w2 to below the smallest number.
@@ -103,10 +104,11 @@ def follow(path: Path, t: jax.Array) -> State:
     w = _ratio(limited(end.over, small), limited(end.under, grown_p))
     w *= _ratio(limited(1, big), limited(1, grown_q))
     moved = limited(end.small, _ratio(small, norm)), limited(end.big, _ratio(big, norm)), w
+    begin = (faults.spoilt(x, fault) for x in path.begin)
     small, big, w = (
-        jnp.where(unmoved, _valued(x, y), y) for x, y in zip(path.begin, moved, strict=True)
+        jnp.where(unmoved, _valued(x, y), y) for x, y in zip(begin, moved, strict=True)
     )
-    small, big = path.sign * small, path.sign * big
+    small, big = _signed(path.sign, small), _signed(path.sign, big)
     return State(jnp.where(path.swapped, small, big), jnp.where(path.swapped, big, small), w)
 
 
@@ -122,38 +124,34 @@ def _ratio_jvp(primals, tangents):
     return ratio, (tangents[0] - ratio * tangents[1]) / primals[1]
 
 
+@jax.custom_jvp
 def _valued(value, like):
-    """The value with the derivative of the other."""
-    return jax.lax.stop_gradient(value) + (like - jax.lax.stop_gradient(like))
+    """The value with the derivative of the other, of its shape."""
+    return jnp.broadcast_to(value, like.shape)
+
+
+@_valued.defjvp
+def _valued_jvp(primals, tangents):
+    return _valued(*primals), tangents[1]
 
 
 # --- at every time ----------------------------------------------------------------
 
 
 def _growth(path: Path, t):
-    """exp(-z t'/2), and 1 - exp(-z t') or, where z is zero, the time."""
+    """exp(-z t'/2), 1 - exp(-z t') or, where z is zero, the time, and whether the first is 0."""
     # Huge times stay finite, for zero times infinity would be NaN.
     most = float(jnp.finfo(t.dtype).max)
     time = at_most(t * path.unit, most)
-    half, gone = decay_and_rest(*_elapsed(path.rate, time))
-    return half, at_most(gone + time * path.idle, most)
+    elapsed = _elapsed(path.rate, time)
+    half, gone = decay_and_rest(*elapsed)
+    return half, gone + at_most(time * path.idle, most), spent(elapsed[0])
 
 
 @jax.custom_jvp
 def _elapsed(rate: twofloat.TwoFloat, time):
     """rate * time as a sum of two floats: exp would magnify its rounding."""
-    high, low = twofloat.scaled(rate, time)
-    capped = _exhausted(high)
-    return jnp.where(capped, _cap(time.dtype), high), jnp.where(capped, 0, low)
-
-
-def _exhausted(elapsed):
-    return elapsed >= _cap(elapsed.dtype)
-
-
-def _cap(dtype) -> float:
-    """Past this every exponential has long underflowed."""
-    return -4 * float(np.log(jnp.finfo(dtype).tiny))
+    return twofloat.scaled(rate, time)
 
 
 @_elapsed.defjvp
@@ -161,17 +159,19 @@ def _elapsed_jvp(primals, tangents):
     (rate, time), (rate_dot, time_dot) = primals, tangents
     # The first float alone of a product has but half of the digits.
     plain = rate_dot[0] * time + (rate[0] + rate[1]) * time_dot
-    tangent = jnp.where(_exhausted(twofloat.scaled(rate, time)[0]), 0, plain)
-    return _elapsed(rate, time), (tangent, jnp.zeros_like(tangent))
+    elapsed = _elapsed(rate, time)
+    tangent = jnp.where(spent(elapsed[0]), 0, plain)
+    return elapsed, (tangent, jnp.zeros_like(tangent))
 
 
 def _totals(sums: Sums, half, gone):
-    of_weights = half * (half * sums.of_weights)
+    square, scaled = half * half, half * sums.scale
+    of_weights = jnp.where(sums.up, square, half * scaled)
     return (
         _total(sums.small, of_weights, gone),
         _total(sums.big, of_weights, gone),
-        _total(sums.grown_p, jnp.square(half * sums.of_p), gone),
-        _total(sums.grown_q, half * half, gone),
+        _total(sums.grown_p, scaled * scaled, gone),
+        _total(sums.grown_q, square, gone),
     )
 
 
@@ -182,74 +182,96 @@ def _total(terms: Sum, faded, gone):
 # --- once ---------------------------------------------------------------------------
 
 # Everything that scales with w1 + w2 is divided by a power of two near it, or where it is
-# smaller by the first number here, lest its square or that of exp(-z t'/2) beside it leave the
-# range. Sums below the third are divided by the second: they may cost derivatives, not
-# values. The inverse of the last is normal.
+# smaller by half the first number here, lest its square or that of exp(-z t'/2) beside it leave
+# the range. Sums below the third are divided by half the second: they may cost derivatives,
+# not values.
 _SCALES = {
-    "float32": (2.0**-40, 2.0**-62, 2.0**-100, 2.0**126),
-    "float64": (2.0**-340, 2.0**-510, 2.0**-840, 2.0**1022),
+    "float32": (2.0**-39, 2.0**-61, 2.0**-100),
+    "float64": (2.0**-339, 2.0**-509, 2.0**-840),
 }
 
 
 def _scale(p):
     """What to multiply by."""
-    least, tiny, edge, most = map(p.dtype.type, _SCALES[p.dtype.name])
-    scale = at_least(p, jnp.where((p > 0) & (p < edge), tiny, least))
-    scale = jax.lax.stop_gradient(at_most(scale, most))
-    return twofloat.inverse_power_of_two(twofloat.power_of_two(scale))
+    least, tiny, edge = map(p.dtype.type, _SCALES[p.dtype.name])
+    scale = jax.lax.stop_gradient(at_least(p, jnp.where((p > 0) & (p < edge), tiny, least)))
+    return bits.two_over_power_of_two(bits.power_of_two(scale))
 
 
 def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     """The path from a start; arrays of one shape."""
     start, swapped, sign = _ordered(w1, w2)
-    # 0 or NaN is added to the larger: one comparison for both.
-    good = start.big + 0 * start.small < jnp.inf
     a, two = eigenvalue + noise, 2 * eigenvalue
-    fastest = jax.lax.stop_gradient(two + a * start.p * start.m)
+    k = jax.lax.stop_gradient(a * start.m * start.p)
+    fastest = jax.lax.stop_gradient(two) + k
     rests = ~(fastest >= jnp.finfo(a.dtype).tiny)
     # All rates are divided by a common power of two, which changes nothing else.
-    unit = twofloat.power_of_two(jnp.where(rests, 1, fastest))
-    shrink = twofloat.inverse_power_of_two(unit)
-    root = _root(start, eigenvalue * shrink, noise * shrink)
-    sums = _sums(rests, start, a * shrink, two * shrink, root[0])
+    unit = bits.power_of_two(jnp.where(rests, 1, fastest))
+    shrink = bits.inverse_power_of_two(unit)
+    rates = eigenvalue * shrink, noise * shrink
+    root = _root(rests, k * shrink, start, *rates)
     rate, idle = _per_epoch(rests, root, learning_rate), jnp.where(rests, learning_rate, 0)
+    sums = _sums(rests, start, *rates, root)
     begin = start.small, start.big, start.small * start.big
-    end = limit(start, eigenvalue, noise, unit)
-    return Path(rate, idle, unit, sums, a == 0, good, begin, end, swapped, sign)
+    still = a == 0
+    end = limit(start, eigenvalue, noise, unit, still)
+    fault = _fault(start, a, eigenvalue, noise, learning_rate)
+    return Path(rate, idle, unit, sums, still, fault, begin, end, swapped, sign)
+
+
+def _fault(start: Start, a, eigenvalue, noise, learning_rate):
+    """Sums of numbers that are not finite are not either."""
+    signs = faults.negative(eigenvalue) | faults.negative(noise)
+    sizes = faults.not_finite(start.p) | faults.not_finite(a)
+    return signs | sizes | faults.not_positive(learning_rate)
 
 
 def _ordered(w1, w2):
     """The weights in order, whether they were exchanged, and by what they were multiplied."""
     swapped = jnp.abs(w2) > jnp.abs(w1)
     big, small = jnp.where(swapped, w2, w1), jnp.where(swapped, w1, w2)
-    sign = jnp.where(big < 0, -1, 1).astype(w1.dtype)
-    big, small = sign * big, sign * small
-    return Start(big, small, big + small, big - small), swapped, sign
+    sign = bits.signed(big, jnp.ones_like(big))
+    big, small = _signed(sign, big), _signed(sign, small)
+    # Of the same value, but without a wait for the order.
+    p, m = _valued(jnp.abs(w1 + w2), big + small), _valued(jnp.abs(w1 - w2), big - small)
+    return Start(big, small, p, m), swapped, sign
 
 
-def _sums(rests, start: Start, a, two, z) -> Sums:
+@jax.custom_jvp
+def _signed(sign, x):
+    """sign * x, for signs of 1 and -1."""
+    return bits.signed(sign, x)
+
+
+@_signed.defjvp
+def _signed_jvp(primals, tangents):
+    return _signed(*primals), primals[0] * tangents[1]
+
+
+def _sums(rests, start: Start, eigenvalue, noise, root: "Root") -> Sums:
     """The sums, with what they need of E; all rates in one unit."""
     big, small, p, m = start
-    k = a * p * m
-    shrink = _scale(p)
-    ps = p * shrink
-    slopes = [jnp.where(rests, x, 0) for x in _resting(big, small, two, k, shrink)]
-    ks = jnp.where(rests, shrink, a * m * ps)
-    two, k, z = jnp.where(rests, 0, two), jnp.where(rests, 1, k), jnp.where(rests, 1, z)
+    a, two = eigenvalue + noise, 2 * eigenvalue
+    scale = _scale(p)
+    ps, am = p * scale, a * m
+    slopes = [jnp.where(rests, x, 0) for x in _resting(big, small, two, am * p, scale)]
+    ks = jnp.where(rests, scale, am * ps)
+    two, k, z = jnp.where(rests, 0, two), root.k, root.z + root.low
     top, more = z + two, z + k
     inverse_top = 1 / top
     less = two * (two / more)  # z - k
-    weights = _weights(start, two, (more, less, top + k, two + less), (k, inverse_top), shrink, ks)
+    per_top = ks * inverse_top
+    weights = _weights(start, two, (more, less, top + k, two + less), (ks, k, per_top), scale)
     # k (k / top) is z - 2 lambda.
     squares = (
-        Sum(ks * (ks * inverse_top), top, a * ps * ps),
-        Sum(top, k * (k * inverse_top), a * m * m),
+        Sum(ks * per_top, top, a * ps * ps),
+        Sum(top, k * (k * inverse_top), am * m),
     )
     lower, upper, over_p, over_q = (
         x._replace(gone=x.gone + slope)
         for x, slope in zip((*weights, *squares), slopes, strict=True)
     )
-    return Sums(lower, upper, over_p, over_q, shrink, jnp.where(small >= 0, 1, shrink))
+    return Sums(lower, upper, over_p, over_q, scale, small >= 0)
 
 
 @jax.custom_jvp
@@ -271,7 +293,7 @@ def _resting_jvp(primals, tangents):
     return _resting(*primals), slopes
 
 
-def _weights(start: Start, two, rates, slopes, shrink, ks):
+def _weights(start: Start, two, rates, slopes, scale):
     """z times the smaller and the larger weight.
 
     With none of them negative, and `more`, `less` as z + k and z - k, they are
@@ -280,73 +302,72 @@ def _weights(start: Start, two, rates, slopes, shrink, ks):
     w1 + w2 less the larger one, and `ks` is k over w1 + w2.
     """
     more, less, far_more, far_less = rates
-    k, inverse_top = slopes
+    ks, k, per_top = slopes
     up = start.small >= 0
-    scale = jnp.where(up, shrink, -1)
-    small, big = start.small * scale, start.big * jnp.abs(scale)
-    constant = jnp.where(up, 1, ks)
-    ps = start.p * shrink
+    factor = jnp.where(up, scale, -1)
+    small, big = start.small * factor, start.big * jnp.abs(factor)
+    ps = start.p * scale
     return (
         Sum(
-            small * constant * jnp.where(up, less, far_less * inverse_top),
+            small * jnp.where(up, less, far_less * per_top),
             small * jnp.where(up, more, -far_more),
             two * jnp.where(up, big, ps),
         ),
         Sum(
-            big * constant * jnp.where(up, more, 1 + k * inverse_top),
+            big * jnp.where(up, more, ks + k * per_top),
             big * jnp.where(up, less, far_less),
             two * jnp.where(up, small, ps),
         ),
     )
 
 
+class Root(NamedTuple):
+    """z, near 1 in size, as a sum of two floats, and k; 1 where both are zero."""
+
+    k: jax.Array
+    z: jax.Array
+    low: jax.Array
+
+
 @jax.custom_jvp
-def _root(start: Start, eigenvalue, noise) -> twofloat.TwoFloat:
-    """z as a sum of two floats, of rates near 1 in size; 0 where nothing else is."""
-    big, small = start.big, start.small
-    a = twofloat.add(eigenvalue, noise)
-    ps = twofloat.plus_smaller(big, small)
-    ms = twofloat.plus_smaller(big, -small)
-    k, k_low = twofloat.normalised(*twofloat.times(twofloat.times(a, ps), ms))
-    two = 2 * eigenvalue
-    z = jnp.sqrt(two * two + k * k)
-    z_low = (twofloat.excess(two, k, z) / 2 + k * k_low) * _rough_inverse(z)
-    return z, z_low
-
-
-def _rough_inverse(z):
-    """1 / z to three digits for z between the root of 1/2 and 2."""
-    guess = 2.5213 - z * (1.9754 - 0.48648 * z)
-    return guess * (2 - z * guess)
+def _root(rests, near, start: Start, eigenvalue, noise) -> Root:
+    """`near` is k but for its last digits, which are found while others wait for the root."""
+    big, small, p, m = start
+    sum_ps = p, twofloat.beyond(p, big, small)
+    sum_ms = m, twofloat.beyond(m, big, -small)
+    high, low = twofloat.times(twofloat.times(twofloat.add(eigenvalue, noise), sum_ps), sum_ms)
+    low = (high - near) + low
+    root = twofloat.hypotenuse(jnp.where(rests, 1, 2 * eigenvalue), (near, low))
+    return Root(jnp.where(rests, 1, near + low), *root)
 
 
 @_root.defjvp
 def _root_jvp(primals, tangents):
-    _, tangent = jax.jvp(_plain_root, primals, tangents)
-    return _root(*primals), (tangent, jnp.zeros_like(tangent))
+    _, (k, z) = jax.jvp(_plain_root, primals[2:], tangents[2:])
+    k, z = (jnp.where(primals[0], 0, x) for x in (k, z))
+    return _root(*primals), Root(k, z, jnp.zeros_like(z))
 
 
 def _plain_root(start: Start, eigenvalue, noise):
     k = (eigenvalue + noise) * start.p * start.m
     square = 4 * eigenvalue * eigenvalue + k * k
-    return jnp.sqrt(jnp.where(square == 0, 1, square))
+    return k, jnp.sqrt(jnp.where(square == 0, 1, square))
 
 
 @jax.custom_jvp
-def _per_epoch(rests, root: twofloat.TwoFloat, learning_rate) -> twofloat.TwoFloat:
-    rate = twofloat.scaled(root, learning_rate)
-    return jnp.where(rests, 0, rate[0]), jnp.where(rests, 0, rate[1])
+def _per_epoch(rests, root: Root, learning_rate) -> twofloat.TwoFloat:
+    return twofloat.scaled((root.z, root.low), jnp.where(rests, 0, learning_rate))
 
 
 @_per_epoch.defjvp
 def _per_epoch_jvp(primals, tangents):
     (rests, root, learning_rate), (_, root_dot, learning_rate_dot) = primals, tangents
-    plain = root_dot[0] * learning_rate + root[0] * learning_rate_dot
+    plain = root_dot.z * learning_rate + root.z * learning_rate_dot
     tangent = jnp.where(rests, 0, plain)
     return _per_epoch(*primals), (tangent, jnp.zeros_like(tangent))
 
 
-def limit(start, eigenvalue, noise, unit) -> End:
+def limit(start, eigenvalue, noise, unit, still) -> End:
     """Where the flow without decay ends.
 
     Finite everywhere. Where the limit has no derivative (w1 + w2 = 0, or
@@ -357,18 +378,18 @@ def limit(start, eigenvalue, noise, unit) -> End:
     k = a * start.p * start.m
     two = 2 * eigenvalue
     turning = k + two > 0
-    inverse = twofloat.inverse_power_of_two(unit)
+    inverse = bits.inverse_power_of_two(unit)
     square = jnp.square(two * inverse) + jnp.square(k * inverse)
     z = unit * jnp.sqrt(jnp.where(turning, square, 1))
     top = jnp.where(turning, z + two, 0)
-    moves = (a > 0) & (start.p > 0)
+    open_ended = start.p > 0
+    moves = open_ended & ~still
     grown = jnp.sqrt(jnp.where(moves & turning, top, 1))
     rate = jnp.sqrt(jnp.where(moves, a, 1))
     # Half of sqrt(R/a) + sqrt(r/a), the second as k / sqrt(R a): smooth at w1 = w2.
     big = jnp.where(moves & turning, (grown + k / grown) / rate / 2, 0)
-    over, under = jnp.where(moves, eigenvalue, 0), jnp.where(a > 0, a, 1)
+    over, under = jnp.where(open_ended, eigenvalue, 0), jnp.where(still, 1, a)
     small = jnp.where(big > 0, over / under / jnp.where(big > 0, big, 1), 0)
-    still = a <= 0
     return End(
         jnp.where(still, start.small, jnp.where(moves, small, 0)),
         jnp.where(still, start.big, jnp.where(moves, big, 0)),

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lindae_jax.theory import twofloat
+from lindae_jax.theory import bits
 
 
 def fraction_gone(v):
@@ -60,14 +60,20 @@ def decay_and_rest(high, low):
     """
     name = high.dtype.name
     (log2, log2_rest), terms = _LOG2[name], _TERMS[name]
-    n = jnp.round((high + low) * (1 / (2 * (log2 + log2_rest))))
+    n = jnp.round(high * (1 / (2 * (log2 + log2_rest))))
     r = (n * log2 - high / 2) + (n * log2_rest - low / 2)
     square = r * r
     even, odd = (_polynomial(_EXPM1[start:terms:2], square) for start in (1, 2))
     x = r + square * (even + r * odd)
-    power = twofloat.two_to_minus(n)
-    decayed = power + power * x
+    power = bits.two_to_minus(n)
+    decayed = jnp.where(spent(high), 0, power + power * x)
     return decayed, jnp.where(n == 0, -x * (2 + x), 1 - decayed * decayed)
+
+
+def spent(high):
+    """Whether exp(-v/2) is below the range: 0 in `decay_and_rest`, whatever `low` is."""
+    # A power of two above the smallest, for v may be somewhat larger than `high`.
+    return high >= float(2 * np.log(2) * -(jnp.finfo(high.dtype).minexp + 1))
 
 
 @decay_and_rest.defjvp

@@ -12,6 +12,8 @@ from jax.typing import ArrayLike
 from lindae_jax import checks
 from lindae_jax.batches import layout
 from lindae_jax.batches.alike import in_kinds, where_needed
+from lindae_jax.batches.apart import apart
+from lindae_jax.checks import faults
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.theory.balanced import flow_balanced
 from lindae_jax.theory.decay import flow_with_decay, nothing, stages_passed
@@ -258,9 +260,12 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
             return _named(names, _at_times(_path(*settings), t))
 
         return cut.once_each(once, (t, *settings), len(names))
-    # Or else compilers would do it again at every time. Leaf by leaf, for JAX 0.12 cannot
-    # transpose a barrier where some of what passes it does not move.
-    path = jax.tree.map(jax.lax.optimization_barrier, _path(*settings))
+    if cut.block is not None:  # on a processor, where no derivative is taken
+        path = apart(_path, *settings)
+    else:
+        # Or else compilers would do it again at every time. Leaf by leaf, for JAX 0.12 cannot
+        # transpose a barrier where some of what passes it does not move.
+        path = jax.tree.map(jax.lax.optimization_barrier, _path(*settings))
     leaves, tree = jax.tree.flatten(path)
 
     def at_a_time(t, *leaves):
@@ -271,12 +276,11 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
 
 def _path(w1, w2, eigenvalue, noise, decay, learning_rate):
     path = prepare(w1, w2, eigenvalue, noise, learning_rate)
-    good = checks.valid_in_brief(Problem(eigenvalue, noise, decay, learning_rate))
-    return path._replace(good=path.good & good)
+    return path._replace(fault=path.fault | faults.negative(decay) | faults.not_finite(decay))
 
 
 def _at_times(path: Path, t) -> State:
-    return follow(path._replace(good=path.good & checks.allowed("time", t)), t)
+    return follow(path, t)
 
 
 def _balanced_decay(names, cut, *arrays):

@@ -350,3 +350,19 @@ def test_weights_that_are_not_finite_give_nan(dtype):
     w1 = np.array([np.nan, np.inf, 1], dtype)
     for x in _everything(dtype(1), w1, dtype(0.5), Problem(dtype(1))):
         np.testing.assert_array_equal(np.isnan(x), [True, True, False])
+
+
+def test_zero_may_have_a_sign(dtype):
+    zero = np.zeros((), dtype)
+    plain = _undecayed(zero, dtype(0.1), dtype(0.2), zero, zero, dtype(0.5))
+    signed = _undecayed(-zero, dtype(0.1), dtype(0.2), -zero, -zero, dtype(0.5))
+    np.testing.assert_array_equal(plain, signed)
+    assert np.isfinite(plain).all()
+
+
+def test_what_does_not_move_is_told_of_a_bad_time_all_the_same(dtype):
+    t = np.array([-1, np.nan, np.inf, 3], dtype)
+    state = jax.jit(_undecayed)(t, *(dtype(x) for x in (0.1, 0.2, 0, 0, 0.5)))
+    for x, start in zip(state, (0.1, 0.2, 0.1 * 0.2), strict=True):
+        np.testing.assert_array_equal(np.isnan(x), [True, True, False, False])
+        np.testing.assert_allclose(x[2:], start, 1e-6)
