@@ -1,13 +1,12 @@
 """Elements of a batch that need the same work, computed together."""
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from lindae_jax.batches.blocks import in_blocks
+from lindae_jax.batches.blocks import common_size, in_blocks
 
 # Elements sorted at a time, many blocks for each kind, and elements in a block: powers of two.
 _SORTED, _BLOCK = 2**16, 2**10
@@ -38,7 +37,7 @@ def in_kinds(
     """
 
     def sorted_by_kind(*parts: jax.Array) -> list[jax.Array]:
-        size = math.prod(jnp.broadcast_shapes(*(x.shape for x in parts)))
+        size = common_size(parts)
         if not _BLOCK < size <= _SORTED:
             return list(compute(*parts))
         index = jnp.arange(size, dtype=jnp.int32)

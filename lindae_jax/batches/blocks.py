@@ -3,14 +3,25 @@
 import functools
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # Blocks are made of so many elements: whole vectors of any width, unrolled or not.
 VECTORS = 64
+
+
+def common_shape(arrays: Iterable[Any]) -> tuple[int, ...]:
+    """Of arrays that broadcast together."""
+    return np.broadcast_shapes(*(x.shape for x in arrays))
+
+
+def common_size(arrays: Iterable[Any]) -> int:
+    """How many elements arrays have that broadcast together."""
+    return math.prod(common_shape(arrays))
 
 
 def in_blocks(
@@ -45,7 +56,7 @@ def in_blocks(
     list of arrays
         Of the common shape.
     """
-    shape = jnp.broadcast_shapes(*(x.shape for x in arrays))
+    shape = common_shape(arrays)
     if largest is None or math.prod(shape) >= 2**31:
         return list(compute(*arrays))
     if math.prod(shape) <= largest:

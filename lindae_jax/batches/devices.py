@@ -14,6 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lindae_jax import checks
+from lindae_jax.batches.blocks import common_shape
 
 # Below this many members the way to other devices and back costs more than it saves.
 FEW = 50_000
@@ -111,7 +112,7 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = Fals
     """
     if any(map(checks.is_traced, arrays)):
         return None
-    shape = np.broadcast_shapes(*(x.shape for x in arrays))
+    shape = common_shape(arrays)
     batch = shape[: len(shape) - inner]
     if math.prod(shape) < FEW or math.prod(batch) == 1:
         return None
@@ -130,7 +131,7 @@ def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = Fals
 
 def alone(arrays: Sequence[jax.Array]) -> Spread:
     """The one device that a program with these inputs runs on, for `batches/portions.py`."""
-    shape = np.broadcast_shapes(*(x.shape for x in arrays))
+    shape = common_shape(arrays)
     return Spread(Mesh(np.asarray(list(of(arrays))), (_AXIS,)), shape, -1)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lindae_jax.batches.blocks import VECTORS, merged_axes
+from lindae_jax.batches.blocks import VECTORS, common_shape, merged_axes
 
 # What XLA computes once only, however often it is used.
 _EXPENSIVE = {"div", "sqrt", "rsqrt", "exp", "exp2", "expm1", "log", "log1p", "pow", "tanh"}
@@ -47,7 +47,7 @@ def in_passes(
     list of arrays or None
         Of the common shape. None where the last axis is too short for a loop along it.
     """
-    shape = _shape(arrays)
+    shape = common_shape(arrays)
     if math.prod(shape) < VECTORS:
         return None
     merged, parts = merged_axes(shape, arrays)
@@ -55,7 +55,7 @@ def in_passes(
         return None
     outputs = []
     for i in range(num_outputs):
-        one = fusible(lambda *parts, i=i: jnp.broadcast_to(compute(*parts)[i], _shape(parts)))
+        one = fusible(lambda *parts, i=i: jnp.broadcast_to(compute(*parts)[i], common_shape(parts)))
         found = one(*parts) if whole or len(merged) > 1 else _whole_vectors(one, parts)
         outputs.append(found.reshape(shape))
         # What the outputs have in common would be computed apart, in many passes.
@@ -63,13 +63,9 @@ def in_passes(
     return outputs
 
 
-def _shape(arrays: Sequence[jax.Array]) -> tuple[int, ...]:
-    return jnp.broadcast_shapes(*(x.shape for x in arrays))
-
-
 def _whole_vectors(one: Callable[..., jax.Array], arrays: Sequence[jax.Array]) -> jax.Array:
     """A function of 1-D arrays, for a loop along an odd length might be scalar code."""
-    (size,) = _shape(arrays)
+    (size,) = common_shape(arrays)
     rest = size % VECTORS
     if not rest:
         return one(*arrays)

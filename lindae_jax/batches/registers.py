@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lindae_jax import checks
+from lindae_jax.batches.blocks import common_shape
 
 # Elements that a group of threads takes, one each. Smaller groups where there are so few
 # elements that larger ones would leave multiprocessors idle.
@@ -55,7 +56,7 @@ def in_registers(
     """
     from jax.experimental import pallas as pl
 
-    shape = jnp.broadcast_shapes(*(x.shape for x in arrays))
+    shape = common_shape(arrays)
     size = math.prod(shape)
     group = _GROUP if size >= _FEW else _SMALL_GROUP
     padding = -size % group

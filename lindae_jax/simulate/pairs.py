@@ -1,17 +1,16 @@
 """Gradient descent of scalar weight pairs, one pair per eigen-direction."""
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 
 from lindae_jax import checks
 from lindae_jax.batches import devices, layout, registers
+from lindae_jax.batches.blocks import common_shape, common_size
 from lindae_jax.problem import Problem
 from lindae_jax.simulate import pair_kernel, trajectory
 from lindae_jax.simulate.trajectory import Trajectory
@@ -159,7 +158,7 @@ def _kernel_looks(arrays: Sequence[Any]) -> bool:
     """Whether the kernel is to tell invalid pairs: of large batches in the memory of processors."""
     if any(map(checks.is_traced, arrays)):
         return False
-    return _size(arrays) >= _MANY and checks.on_processors(arrays)
+    return common_size(arrays) >= _MANY and checks.on_processors(arrays)
 
 
 def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
@@ -184,7 +183,7 @@ def _carried(compensated: Any, carry: Any) -> dict[str, Any]:
 def _core(
     arrays: Sequence[jax.Array], problem: Problem, steps: jax.Array, observe: Any, form: _Form
 ) -> Trajectory:
-    shape = jnp.broadcast_shapes(*(x.shape for x in jax.tree.leaves((arrays, problem))))
+    shape = common_shape(jax.tree.leaves((arrays, problem)))
     one = len(steps) == 1
     start = tuple(arrays) if one else tuple(jnp.broadcast_to(x, shape) for x in arrays)
     saved, observed, last = trajectory.follow(
@@ -208,17 +207,13 @@ _STATIC = (3, 4)
 _simulate = jax.jit(_core, static_argnums=_STATIC)
 
 
-def _size(arrays: Sequence[jax.Array]) -> int:
-    return math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
-
-
 def _fits_registers(tree: Any, cut: layout.Layout) -> bool:
     """Whether arrays lie on devices that run our own kernel, which counts in int32."""
     arrays = jax.tree.leaves(tree)
     on = devices.of(arrays)
     # XLA does not know how to share a kernel out by itself.
     return (
-        _size(arrays) < 2**31
+        common_size(arrays) < 2**31
         and (len(on) == 1 or cut.spread is not None)
         and registers.available(on)
     )
@@ -275,7 +270,7 @@ def _compute(
     """Weights and carries after some steps, NaN where the problem is not valid."""
     problem = Problem(*inputs[num_arrays:])
     good = checks.valid(problem)
-    shape = jnp.broadcast_shapes(*(x.shape for x in inputs))
+    shape = common_shape(inputs)
     start = [jnp.where(good, jnp.broadcast_to(x, shape), jnp.nan) for x in inputs[:num_arrays]]
     carry = (start[2], start[3]) if start[2:] else None
     state = pair_kernel.State((start[0], start[1]), carry)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lindae_jax import theory
-from lindae_jax.batches.blocks import VECTORS
+from lindae_jax.batches.blocks import VECTORS, common_size
 from lindae_jax.batches.devices import FEW
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.simulate import Trajectory, simulate_matrices, simulate_pairs
@@ -272,7 +272,7 @@ def _fields(problem: Problem) -> list[np.ndarray]:
 
 def _placed(arrays: Sequence[np.ndarray], problem: Problem) -> list[jax.Array]:
     """Arrays of the host where a problem is, few of them on one of its devices."""
-    if math.prod(np.broadcast_shapes(*(x.shape for x in arrays))) < FEW:
+    if common_size(arrays) < FEW:
         return devices.on_one(arrays, problem)
     placed, rate = list(map(jnp.asarray, arrays)), problem.learning_rate
     # One that lies there takes the whole call there.

@@ -1,7 +1,6 @@
 """The exact solution at any epoch, from any weights."""
 
 import functools
-import math
 from typing import TypeVar
 
 import jax
@@ -13,6 +12,7 @@ from lindae_jax import checks
 from lindae_jax.batches import layout
 from lindae_jax.batches.alike import in_kinds, where_needed
 from lindae_jax.batches.apart import apart
+from lindae_jax.batches.blocks import common_size
 from lindae_jax.checks import faults
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.theory.balanced import flow_balanced
@@ -107,7 +107,7 @@ def mapping(t: ArrayLike, w1: ArrayLike, w2: ArrayLike, problem: Problem) -> jax
 def _guarded(names: tuple[str, ...], problem: Problem, **named: ArrayLike) -> list[jax.Array]:
     arrays, problem, unseen = checks.half_door(problem, _RULES, **named)
     values = [value for value, _ in unseen.values()]
-    size = math.prod(np.broadcast_shapes(*(x.shape for x in (*arrays, *values))))
+    size = common_size((*arrays, *values))
     # What is not allowed gives NaN: one look at the result tells of all inputs.
     later = sum(x.size for x in values) > size and not any(map(checks.is_traced, values))
     if not later:
@@ -189,7 +189,7 @@ _STATIC = (0, 1, 2)
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _traced(names, form, arrays) -> list[jax.Array]:
-    size = math.prod(np.broadcast_shapes(*(x.shape for x in arrays)))
+    size = common_size(arrays)
     if size <= _BLOCK:
         return form(names, layout.WHOLE, *arrays)
     return _by_platform(names, form, *arrays)
