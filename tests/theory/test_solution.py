@@ -261,3 +261,15 @@ def test_batches_of_derivatives_are_traced(dtype):
     for transformed in (jax.jacfwd(mapping), jax.grad(mapping)):
         shapes = jax.eval_shape(jax.vmap(transformed), rows)
         assert {(x.shape, x.dtype) for x in shapes} == {((4,), np.dtype(dtype))}
+
+
+def test_what_belongs_to_the_start_is_not_computed_again_at_every_time():
+    """Of the program's parts, that which makes the grid has what four sums need and no more."""
+
+    def grid(t, w1, w2, eigenvalue, noise, learning_rate):
+        return theory.mapping(t, w1, w2, Problem(eigenvalue, noise, 0.0, learning_rate))
+
+    t, start = np.ones((64, 1), np.float32), np.ones(192, np.float32)
+    program = jax.jit(grid).lower(t, *[start] * 5).compile().as_text()
+    parts = [part for part in program.split("\n\n") if "f32[64,192]" in part]
+    assert 0 < sum(part.count(" multiply(") for part in parts) < 50
