@@ -61,4 +61,5 @@ def spoilt(x: jax.Array, fault: jax.Array) -> jax.Array:
 @spoilt.defjvp
 def _spoilt_jvp(primals, tangents):
     (x, fault), (tangent, _) = primals, tangents
-    return spoilt(x, fault), tangent * jnp.where(fault < 0, jnp.nan, 1).astype(x.dtype)
+    # Of what is NaN no slope: in what several share it would make all of them NaN.
+    return spoilt(x, fault), jnp.where(fault < 0, 0, tangent)

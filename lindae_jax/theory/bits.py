@@ -59,13 +59,13 @@ def half(x: jax.Array) -> jax.Array:
     return _masked(x, _layout(x).half)
 
 
-def less_than_half(x: jax.Array) -> jax.Array:
+def shorter_half(x: jax.Array) -> jax.Array:
     """A digit less than that."""
     return _masked(x, _layout(x).less)
 
 
 def multiple(x: jax.Array) -> jax.Array:
-    """The multiple of 2^-11 or, in float64, 2^-25 below an x from 0 to 2."""
+    """A multiple of 2^-11 or, in float64, 2^-25 as near as that to an x from 0 to 2."""
     return _masked(x + 4, _layout(x).fixed) - 4
 
 
@@ -98,7 +98,7 @@ def two_over_power_of_two(x: jax.Array) -> jax.Array:
 
 
 def two_to_minus(n: jax.Array) -> jax.Array:
-    """2^-n for whole numbers n >= 0 of which it is normal."""
+    """2^-n for whole numbers n >= 0 where it is normal, and 0 for the next n."""
     info = jnp.finfo(n.dtype)
     # A number whose last bits are the exponent, pushed to where exponents are.
     shifted = 1.5 * 2.0**info.nmant + (1 - info.minexp - n)

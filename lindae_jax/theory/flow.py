@@ -2,7 +2,7 @@
 
 The positive-terms form of eq. (5), docs/theory.md section 2, in two steps: what
 does not depend on the time is computed once for each start. Inputs are of one
-dtype; nothing is checked.
+dtype; what is not allowed gives NaN.
 """
 
 import functools
@@ -53,9 +53,9 @@ class Sums(NamedTuple):
     grown_p: Sum
     grown_q: Sum
     scale: jax.Array
-    """Factor of the root of E in P, and of E in the weights where their signs differ."""
+    """Factor of the root of E in P and, where the smaller weight is negative, of E in both."""
     up: jax.Array
-    """Where their signs do not."""
+    """Where the smaller weight is not negative."""
 
 
 class End(NamedTuple):
@@ -88,7 +88,7 @@ class Path(NamedTuple):
 
 
 def follow(path: Path, t: jax.Array) -> State:
-    """The state at epoch t, NaN where that is or the path has a fault."""
+    """The state at epoch t, NaN where t is no time or the path has a fault."""
     fault = path.fault | faults.no_time(t)
     t = faults.spoilt(t, fault)
     half, gone, over = _growth(path, t)
@@ -202,7 +202,7 @@ def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     """The path from a start; arrays of one shape."""
     start, swapped, sign = _ordered(w1, w2)
     a, two = eigenvalue + noise, 2 * eigenvalue
-    k = jax.lax.stop_gradient(a * start.m * start.p)
+    k = jax.lax.stop_gradient(_product(a, jnp.abs(w1), jnp.abs(w2)))
     fastest = jax.lax.stop_gradient(two) + k
     rests = ~(fastest >= jnp.finfo(a.dtype).tiny)
     # All rates are divided by a common power of two, which changes nothing else.
@@ -219,8 +219,16 @@ def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     return Path(rate, idle, unit, sums, still, fault, begin, end, swapped, sign)
 
 
+def _product(a, size1, size2):
+    """a p m, for p and m are the sum and the difference of the weights' sizes, in some order.
+
+    The sum first, lest a times the difference fall below the range.
+    """
+    return a * (size1 + size2) * jnp.abs(size1 - size2)
+
+
 def _fault(start: Start, a, eigenvalue, noise, learning_rate):
-    """Sums of numbers that are not finite are not either."""
+    """Where a number or what is added up is not allowed; a sum tells of both that are in it."""
     signs = faults.negative(eigenvalue) | faults.negative(noise)
     sizes = faults.not_finite(start.p) | faults.not_finite(a)
     return signs | sizes | faults.not_positive(learning_rate)
@@ -299,7 +307,7 @@ def _weights(start: Start, two, rates, slopes, scale):
     With none of them negative, and `more`, `less` as z + k and z - k, they are
     small (less + more E) + 2 lambda big (1 - E) and
     big (more + less E) + 2 lambda small (1 - E). A negative smaller one is
-    w1 + w2 less the larger one, and `ks` is k over w1 + w2.
+    w1 + w2 less the larger one, and `ks` is k over w1 + w2 in units of `scale`.
     """
     more, less, far_more, far_less = rates
     ks, k, per_top = slopes

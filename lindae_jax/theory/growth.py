@@ -60,7 +60,7 @@ def decay_and_rest(high, low):
     """
     name = high.dtype.name
     (log2, log2_rest), terms = _LOG2[name], _TERMS[name]
-    n = jnp.round(high * (1 / (2 * (log2 + log2_rest))))
+    n = jnp.round((high + low) * (1 / (2 * (log2 + log2_rest))))
     r = (n * log2 - high / 2) + (n * log2_rest - low / 2)
     square = r * r
     even, odd = (_polynomial(_EXPM1[start:terms:2], square) for start in (1, 2))
@@ -72,8 +72,8 @@ def decay_and_rest(high, low):
 
 def spent(high):
     """Whether exp(-v/2) is below the range: 0 in `decay_and_rest`, whatever `low` is."""
-    # A power of two above the smallest, for v may be somewhat larger than `high`.
-    return high >= float(2 * np.log(2) * -(jnp.finfo(high.dtype).minexp + 1))
+    # Where it is not, n is at most one more than the exponent of the smallest normal number.
+    return high >= float(2 * np.log(2) * (0.5 - jnp.finfo(high.dtype).minexp))
 
 
 @decay_and_rest.defjvp

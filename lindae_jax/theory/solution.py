@@ -17,7 +17,7 @@ from lindae_jax.checks import faults
 from lindae_jax.problem import Problem, Weights
 from lindae_jax.theory.balanced import flow_balanced
 from lindae_jax.theory.decay import flow_with_decay, nothing, stages_passed
-from lindae_jax.theory.flow import Path, State, follow, prepare
+from lindae_jax.theory.flow import State, follow, prepare
 
 _RULES = {"t": "time"}
 
@@ -257,10 +257,10 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
     if jnp.broadcast_shapes(t.shape, settings[0].shape) == settings[0].shape:
 
         def once(t, *settings):
-            return _named(names, _at_times(_path(*settings), t))
+            return _named(names, follow(_path(*settings), t))
 
         return cut.once_each(once, (t, *settings), len(names))
-    if cut.block is not None:  # on a processor, where no derivative is taken
+    if cut.platform == "cpu":  # where no derivative is taken
         path = apart(_path, *settings)
     else:
         # Or else compilers would do it again at every time. Leaf by leaf, for JAX 0.12 cannot
@@ -269,7 +269,7 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
     leaves, tree = jax.tree.flatten(path)
 
     def at_a_time(t, *leaves):
-        return _named(names, _at_times(jax.tree.unflatten(tree, leaves), t))
+        return _named(names, follow(jax.tree.unflatten(tree, leaves), t))
 
     return cut.once_each(at_a_time, (t, *leaves), len(names))
 
@@ -277,10 +277,6 @@ def _no_decay(names, cut, t, w1, w2, eigenvalue, noise, decay, learning_rate):
 def _path(w1, w2, eigenvalue, noise, decay, learning_rate):
     path = prepare(w1, w2, eigenvalue, noise, learning_rate)
     return path._replace(fault=path.fault | faults.negative(decay) | faults.not_finite(decay))
-
-
-def _at_times(path: Path, t) -> State:
-    return follow(path, t)
 
 
 def _balanced_decay(names, cut, *arrays):

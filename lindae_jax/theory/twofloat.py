@@ -12,7 +12,7 @@ float may reach a half-width's unit of the first.
 import jax
 import jax.numpy as jnp
 
-from lindae_jax.theory.bits import half, less_than_half, multiple
+from lindae_jax.theory.bits import half, multiple, shorter_half
 
 TwoFloat = tuple[jax.Array, jax.Array]
 
@@ -25,7 +25,7 @@ def add(a: jax.Array, b: jax.Array) -> TwoFloat:
 
 
 def beyond(total: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-    """What a sum a + b, |a| >= |b|, leaves of it."""
+    """What a + b, |a| >= |b|, has beyond its rounded total."""
     return b - (total - a)
 
 
@@ -54,7 +54,7 @@ def hypotenuse(a: jax.Array, b: TwoFloat) -> TwoFloat:
     b0, b_low = b
     square = a * a + b0 * b0
     c = jnp.sqrt(square)
-    a1, b1, c1 = multiple(a), multiple(b0), less_than_half(c)
+    a1, b1, c1 = multiple(a), multiple(b0), shorter_half(c)
     # The squares are whole multiples of one number, few enough for their sum to be exact.
     leading = (a1 * a1 + b1 * b1) - c1 * c1
     rest = (a - a1) * (a + a1) + ((b0 - b1) * (b0 + b1) + 2 * b0 * b_low)

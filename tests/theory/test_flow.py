@@ -366,3 +366,33 @@ def test_what_does_not_move_is_told_of_a_bad_time_all_the_same(dtype):
     for x, start in zip(state, (0.1, 0.2, 0.1 * 0.2), strict=True):
         np.testing.assert_array_equal(np.isnan(x), [True, True, False, False])
         np.testing.assert_allclose(x[2:], start, 1e-6)
+
+
+def test_rates_near_the_end_of_the_range(dtype, eps):
+    """Where a times the difference of the weights falls below it, but k does not."""
+    small = float(np.finfo(dtype).tiny) * 64
+    point = np.array([3 / small, 1000, 1000 * (1 + 64 * eps), small, 0], dtype)
+    found = np.array(_undecayed(*point, dtype(1)))
+    flow = oracle.flow_no_decay(*point.tolist())
+    np.testing.assert_allclose(found, [float(x) for x in flow], rtol=16 * eps)
+
+
+def test_a_grid_without_settings_is_empty(dtype):
+    none = np.zeros(0, dtype)
+    assert theory.mapping(np.ones((3, 1), dtype), none, none, Problem(dtype(1))).shape == (3, 0)
+
+
+def test_a_grid_under_shard_map_is_that_outside(rng, dtype, eps):
+    t = rng.uniform(0, 9, (64, 1)).astype(dtype)
+    w1, w2 = rng.uniform(0.1, 1, (2, 192)).astype(dtype)
+
+    def grid(t, w1, w2):
+        return theory.mapping(t, w1, w2, Problem(dtype(1), dtype(1)))
+
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("x",))
+    spec = jax.sharding.PartitionSpec
+    shared = jax.shard_map(
+        grid, mesh=mesh, in_specs=(spec(), spec("x"), spec("x")), out_specs=spec(None, "x")
+    )
+    found = jax.jit(shared)(t, w1, w2)
+    np.testing.assert_allclose(found, grid(t, w1, w2), rtol=8 * eps)
