@@ -220,7 +220,7 @@ def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
 
 
 def _product(a, size1, size2):
-    """a p m, for p and m are the sum and the difference of the weights' sizes, in some order.
+    """a p m without a wait for p and m, which are the sum and the difference of sizes.
 
     The sum first, lest a times the difference fall below the range.
     """
@@ -240,9 +240,7 @@ def _ordered(w1, w2):
     big, small = jnp.where(swapped, w2, w1), jnp.where(swapped, w1, w2)
     sign = bits.signed(big, jnp.ones_like(big))
     big, small = _signed(sign, big), _signed(sign, small)
-    # Of the same value, but without a wait for the order.
-    p, m = _valued(jnp.abs(w1 + w2), big + small), _valued(jnp.abs(w1 - w2), big - small)
-    return Start(big, small, p, m), swapped, sign
+    return Start(big, small, big + small, big - small), swapped, sign
 
 
 @jax.custom_jvp

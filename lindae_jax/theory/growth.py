@@ -64,10 +64,12 @@ def decay_and_rest(high, low):
     r = (n * log2 - high / 2) + (n * log2_rest - low / 2)
     square = r * r
     even, odd = (_polynomial(_EXPM1[start:terms:2], square) for start in (1, 2))
-    x = r + square * (even + r * odd)
-    power = bits.two_to_minus(n)
-    decayed = jnp.where(spent(high), 0, power + power * x)
-    return decayed, jnp.where(n == 0, -x * (2 + x), 1 - decayed * decayed)
+    over = spent(high)
+    x = jnp.where(over, 0, r + square * (even + r * odd))
+    power = jnp.where(over, 0, bits.two_to_minus(n))
+    decayed = power + power * x
+    # 1 - exp(-v/2) without a difference of near numbers, for n = 0 too, times 1 + exp(-v/2).
+    return decayed, ((1 - power) - power * x) * (1 + decayed)
 
 
 def spent(high):
