@@ -41,8 +41,7 @@ def times(a: TwoFloat, b: TwoFloat) -> TwoFloat:
 
 def scaled(a: TwoFloat, x: jax.Array) -> TwoFloat:
     """a * x, x a float, to half a width more than the working precision, not in normal form."""
-    a1, x1 = half(a[0]), half(x)
-    return a1 * x1, a1 * (x - x1) + ((a[0] - a1) + a[1]) * x
+    return times(a, (x, jnp.zeros_like(x)))
 
 
 def hypotenuse(a: jax.Array, b: TwoFloat) -> TwoFloat:
