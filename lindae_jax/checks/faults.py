@@ -21,12 +21,6 @@ def negative(x: jax.Array) -> jax.Array:
     return bits & (bits - one)
 
 
-def no_time(x: jax.Array) -> jax.Array:
-    """A fault where x < 0 or NaN; infinity is none."""
-    bits, one, step = _bits(x)
-    return negative(x) | (_size(bits) + (step - one))
-
-
 def not_finite(x: jax.Array) -> jax.Array:
     """A fault where x is infinite or NaN."""
     bits, _, step = _bits(x)

@@ -92,19 +92,35 @@ def inverse_power_of_two(x: jax.Array) -> jax.Array:
     return _number(_constant(_layout(x).inverse, x) - _bits(x), x)
 
 
+def half_of_power_of_two(x: jax.Array) -> jax.Array:
+    """x / 2 for a power of two, 0 for the least normal one."""
+    one = 1 << jnp.finfo(x.dtype).nmant
+    return _number(_bits(x) - _constant(one, x), x)
+
+
 def two_over_power_of_two(x: jax.Array) -> jax.Array:
     """2 / x for a power of two x, if that is normal, which it is of the largest."""
     return _number(_constant(_layout(x).exponent, x) - _bits(x), x)
 
 
-def two_to_minus(n: jax.Array) -> jax.Array:
-    """2^-n for whole numbers n >= 0 where it is normal, and 0 for the next n."""
-    info = jnp.finfo(n.dtype)
+def two_to_minus_nearest(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """2^-n and n, the whole number nearest to x >= 0.
+
+    For a power that is normal; for the next n it is 0.
+    """
+    info = jnp.finfo(x.dtype)
     # A number whose last bits are the exponent, pushed to where exponents are.
-    shifted = 1.5 * 2.0**info.nmant + (1 - info.minexp - n)
-    return _number(_bits(shifted) << _constant(info.nmant, n), n)
+    most = 1.5 * 2.0**info.nmant + (1 - info.minexp)
+    shifted = most - x
+    return _number(_bits(shifted) << _constant(info.nmant, x), x), most - shifted
 
 
 def signed(sign: jax.Array, x: jax.Array) -> jax.Array:
     """x, or -x where the sign of the other is set, that of -0 too."""
     return _number(_bits(x) ^ (_bits(sign) & _constant(_layout(x).sign, x)), x)
+
+
+def sizes(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The larger and the smaller of |x| and |y|, one instruction each; NaN in one of them."""
+    a, b = jnp.abs(x), jnp.abs(y)
+    return at_least(a, b), at_most(b, a)

@@ -15,6 +15,8 @@ from lindae_jax.checks import faults
 from lindae_jax.theory import bits, twofloat
 from lindae_jax.theory.bits import at_least, at_most
 from lindae_jax.theory.growth import decay_and_rest, spent
+from lindae_jax.theory.ordered import Start, ordered, signed
+from lindae_jax.theory.root import Root, find_root, per_epoch
 
 
 class State(NamedTuple):
@@ -23,18 +25,6 @@ class State(NamedTuple):
     w1: jax.Array
     w2: jax.Array
     w: jax.Array
-
-
-class Start(NamedTuple):
-    """Initial weights in the order and sign in which the solution is positive.
-
-    `big` >= |`small`|; `p` and `m` are their sum and difference.
-    """
-
-    big: jax.Array
-    small: jax.Array
-    p: jax.Array
-    m: jax.Array
 
 
 class Sum(NamedTuple):
@@ -51,7 +41,8 @@ class Sums(NamedTuple):
     small: Sum
     big: Sum
     grown_p: Sum
-    grown_q: Sum
+    grown_q: tuple[jax.Array, jax.Array]
+    """Where it begins, and what (1 - E) adds to it."""
     scale: jax.Array
     """Factor of the root of E in P and, where the smaller weight is negative, of E in both."""
     up: jax.Array
@@ -71,13 +62,14 @@ class Path(NamedTuple):
     """All that the flow needs of its start and problem, whatever the time."""
 
     rate: twofloat.TwoFloat
-    """z per epoch, in units of `unit`, to half a width more than the working precision."""
+    """z per epoch, in its unit, to half a width more than the working precision."""
     idle: jax.Array
-    """The learning rate where z is zero and time itself stands for 1 - E, elsewhere 0."""
-    unit: jax.Array
+    """Twice the learning rate where z is zero and time itself stands for 1 - E, elsewhere 0."""
+    half_unit: jax.Array
+    """Half of the unit of all rates here but `idle`, a power of two."""
     sums: Sums
-    still: jax.Array
-    """Whether nothing moves."""
+    a: jax.Array
+    """lambda + epsilon; nothing moves where it is zero."""
     fault: jax.Array
     """Negative where what was given is not allowed, and all is NaN."""
     begin: tuple[jax.Array, jax.Array, jax.Array]
@@ -89,12 +81,12 @@ class Path(NamedTuple):
 
 def follow(path: Path, t: jax.Array) -> State:
     """The state at epoch t, NaN where t is no time or the path has a fault."""
-    fault = path.fault | faults.no_time(t)
+    # NaN is told by itself.
+    fault = path.fault | faults.negative(t)
     t = faults.spoilt(t, fault)
-    half, gone, over = _growth(path, t)
     # What has decayed to nothing is over, to the last digit.
-    forever = (t == jnp.inf) | over
-    unmoved = (t == 0) | (path.still & ~forever)
+    half, gone, forever = _growth(path, t)
+    unmoved = at_most(t, path.a) == 0
     small, big, grown_p, grown_q = _totals(path.sums, half, gone)
     # Nothing is left of weights that shrink from w1 = -w2 to below the smallest number.
     grown_p = at_least(grown_p, float(jnp.finfo(t.dtype).tiny))
@@ -102,13 +94,13 @@ def follow(path: Path, t: jax.Array) -> State:
     end, limited = path.end, functools.partial(jnp.where, forever)
     # What is divided is chosen first, for a division costs most.
     w = _ratio(limited(end.over, small), limited(end.under, grown_p))
-    w *= _ratio(limited(1, big), limited(1, grown_q))
+    w *= limited(1, _ratio(big, grown_q))
     moved = limited(end.small, _ratio(small, norm)), limited(end.big, _ratio(big, norm)), w
     begin = (faults.spoilt(x, fault) for x in path.begin)
     small, big, w = (
-        jnp.where(unmoved, _valued(x, y), y) for x, y in zip(begin, moved, strict=True)
+        jnp.where(unmoved, _valued(x, y, forever), y) for x, y in zip(begin, moved, strict=True)
     )
-    small, big = _signed(path.sign, small), _signed(path.sign, big)
+    small, big = signed(path.sign, small), signed(path.sign, big)
     return State(jnp.where(path.swapped, small, big), jnp.where(path.swapped, big, small), w)
 
 
@@ -125,14 +117,14 @@ def _ratio_jvp(primals, tangents):
 
 
 @jax.custom_jvp
-def _valued(value, like):
-    """The value with the derivative of the other, of its shape."""
+def _valued(value, like, forever):
+    """The value, of the shape of the other and with its derivative, but forever its own."""
     return jnp.broadcast_to(value, like.shape)
 
 
 @_valued.defjvp
 def _valued_jvp(primals, tangents):
-    return _valued(*primals), tangents[1]
+    return _valued(*primals), jnp.where(primals[2], *tangents[:2])
 
 
 # --- at every time ----------------------------------------------------------------
@@ -142,10 +134,12 @@ def _growth(path: Path, t):
     """exp(-z t'/2), 1 - exp(-z t') or, where z is zero, the time, and whether the first is 0."""
     # Huge times stay finite, for zero times infinity would be NaN.
     most = float(jnp.finfo(t.dtype).max)
-    time = at_most(t * path.unit, most)
+    time = at_most(t * path.half_unit, most / 2)
     elapsed = _elapsed(path.rate, time)
     half, gone = decay_and_rest(*elapsed)
-    return half, gone + at_most(time * path.idle, most), spent(elapsed[0])
+    gone += at_most(time * path.idle, most)
+    # Only infinity is beyond the largest number.
+    return half, gone, spent(at_least(elapsed[0], t - most))
 
 
 @jax.custom_jvp
@@ -165,18 +159,19 @@ def _elapsed_jvp(primals, tangents):
 
 
 def _totals(sums: Sums, half, gone):
-    square, scaled = half * half, half * sums.scale
-    of_weights = jnp.where(sums.up, square, half * scaled)
+    scaled, (begin_q, more_q) = half * sums.scale, sums.grown_q
+    of_weights = half * jnp.where(sums.up, half, scaled)
     return (
         _total(sums.small, of_weights, gone),
         _total(sums.big, of_weights, gone),
         _total(sums.grown_p, scaled * scaled, gone),
-        _total(sums.grown_q, square, gone),
+        begin_q + more_q * gone,
     )
 
 
 def _total(terms: Sum, faded, gone):
-    return terms.constant + terms.faded * faded + terms.gone * gone
+    # What is known last is added last.
+    return (terms.constant + terms.gone * gone) + terms.faded * faded
 
 
 # --- once ---------------------------------------------------------------------------
@@ -200,63 +195,43 @@ def _scale(p):
 
 def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     """The path from a start; arrays of one shape."""
-    start, swapped, sign = _ordered(w1, w2)
+    start, swapped, sign = ordered(w1, w2)
     a, two = eigenvalue + noise, 2 * eigenvalue
-    k = jax.lax.stop_gradient(_product(a, jnp.abs(w1), jnp.abs(w2)))
+    k = jax.lax.stop_gradient(_product(a, start.big, start.size))
     fastest = jax.lax.stop_gradient(two) + k
-    rests = ~(fastest >= jnp.finfo(a.dtype).tiny)
+    # Half of the unit is normal, too.
+    rests = ~(fastest >= 2 * jnp.finfo(a.dtype).tiny)
     # All rates are divided by a common power of two, which changes nothing else.
     unit = bits.power_of_two(jnp.where(rests, 1, fastest))
     shrink = bits.inverse_power_of_two(unit)
     rates = eigenvalue * shrink, noise * shrink
-    root = _root(rests, k * shrink, start, *rates)
-    rate, idle = _per_epoch(rests, root, learning_rate), jnp.where(rests, learning_rate, 0)
+    root = find_root(rests, k * shrink, start, *rates)
+    rate, idle = per_epoch(rests, root, learning_rate), jnp.where(rests, 2 * learning_rate, 0)
     sums = _sums(rests, start, *rates, root)
     begin = start.small, start.big, start.small * start.big
-    still = a == 0
-    end = limit(start, eigenvalue, noise, unit, still)
+    end = limit(start, eigenvalue, noise, unit)
     fault = _fault(start, a, eigenvalue, noise, learning_rate)
-    return Path(rate, idle, unit, sums, still, fault, begin, end, swapped, sign)
+    half_unit = bits.half_of_power_of_two(unit)
+    return Path(rate, idle, half_unit, sums, a, fault, begin, end, swapped, sign)
 
 
-def _product(a, size1, size2):
+def _product(a, larger, smaller):
     """a p m without a wait for p and m, which are the sum and the difference of sizes.
 
     The sum first, lest a times the difference fall below the range.
     """
-    return a * (size1 + size2) * jnp.abs(size1 - size2)
+    return a * (larger + smaller) * (larger - smaller)
 
 
 def _fault(start: Start, a, eigenvalue, noise, learning_rate):
     """Where a number or what is added up is not allowed; a sum tells of both that are in it."""
     signs = faults.negative(eigenvalue) | faults.negative(noise)
-    sizes = faults.not_finite(start.p) | faults.not_finite(a)
-    return signs | sizes | faults.not_positive(learning_rate)
+    return signs | faults.not_finite(start.p + a) | faults.not_positive(learning_rate)
 
 
-def _ordered(w1, w2):
-    """The weights in order, whether they were exchanged, and by what they were multiplied."""
-    swapped = jnp.abs(w2) > jnp.abs(w1)
-    big, small = jnp.where(swapped, w2, w1), jnp.where(swapped, w1, w2)
-    sign = bits.signed(big, jnp.ones_like(big))
-    big, small = _signed(sign, big), _signed(sign, small)
-    return Start(big, small, big + small, big - small), swapped, sign
-
-
-@jax.custom_jvp
-def _signed(sign, x):
-    """sign * x, for signs of 1 and -1."""
-    return bits.signed(sign, x)
-
-
-@_signed.defjvp
-def _signed_jvp(primals, tangents):
-    return _signed(*primals), primals[0] * tangents[1]
-
-
-def _sums(rests, start: Start, eigenvalue, noise, root: "Root") -> Sums:
+def _sums(rests, start: Start, eigenvalue, noise, root: Root) -> Sums:
     """The sums, with what they need of E; all rates in one unit."""
-    big, small, p, m = start
+    big, small, p, m, _ = start
     a, two = eigenvalue + noise, 2 * eigenvalue
     scale = _scale(p)
     ps, am = p * scale, a * m
@@ -268,15 +243,13 @@ def _sums(rests, start: Start, eigenvalue, noise, root: "Root") -> Sums:
     less = two * (two / more)  # z - k
     per_top = ks * inverse_top
     weights = _weights(start, two, (more, less, top + k, two + less), (ks, k, per_top), scale)
-    # k (k / top) is z - 2 lambda.
-    squares = (
-        Sum(ks * per_top, top, a * ps * ps),
-        Sum(top, k * (k * inverse_top), am * m),
+    sums = *weights, Sum(ks * per_top, top, a * ps * ps)
+    lower, upper, over_p = (
+        x._replace(gone=x.gone + slope) for x, slope in zip(sums, slopes, strict=False)
     )
-    lower, upper, over_p, over_q = (
-        x._replace(gone=x.gone + slope)
-        for x, slope in zip((*weights, *squares), slopes, strict=True)
-    )
+    # z - 2 lambda stands beside z + 2 lambda here, and needs no digits that z has not.
+    gap = jnp.where(rests, 0, z - two)
+    over_q = z + z, (am * m - gap) + slopes[3]
     return Sums(lower, upper, over_p, over_q, scale, small >= 0)
 
 
@@ -310,8 +283,8 @@ def _weights(start: Start, two, rates, slopes, scale):
     more, less, far_more, far_less = rates
     ks, k, per_top = slopes
     up = start.small >= 0
-    factor = jnp.where(up, scale, -1)
-    small, big = start.small * factor, start.big * jnp.abs(factor)
+    factor = jnp.where(up, scale, 1)
+    small, big = start.size * factor, start.big * factor
     ps = start.p * scale
     return (
         Sum(
@@ -327,53 +300,7 @@ def _weights(start: Start, two, rates, slopes, scale):
     )
 
 
-class Root(NamedTuple):
-    """z, near 1 in size, as a sum of two floats, and k; 1 where both are zero."""
-
-    k: jax.Array
-    z: jax.Array
-    low: jax.Array
-
-
-@jax.custom_jvp
-def _root(rests, near, start: Start, eigenvalue, noise) -> Root:
-    """`near` is k but for its last digits, which are found while others wait for the root."""
-    big, small, p, m = start
-    sum_ps = p, twofloat.beyond(p, big, small)
-    sum_ms = m, twofloat.beyond(m, big, -small)
-    high, low = twofloat.times(twofloat.times(twofloat.add(eigenvalue, noise), sum_ps), sum_ms)
-    low = (high - near) + low
-    root = twofloat.hypotenuse(jnp.where(rests, 1, 2 * eigenvalue), (near, low))
-    return Root(jnp.where(rests, 1, near + low), *root)
-
-
-@_root.defjvp
-def _root_jvp(primals, tangents):
-    _, (k, z) = jax.jvp(_plain_root, primals[2:], tangents[2:])
-    k, z = (jnp.where(primals[0], 0, x) for x in (k, z))
-    return _root(*primals), Root(k, z, jnp.zeros_like(z))
-
-
-def _plain_root(start: Start, eigenvalue, noise):
-    k = (eigenvalue + noise) * start.p * start.m
-    square = 4 * eigenvalue * eigenvalue + k * k
-    return k, jnp.sqrt(jnp.where(square == 0, 1, square))
-
-
-@jax.custom_jvp
-def _per_epoch(rests, root: Root, learning_rate) -> twofloat.TwoFloat:
-    return twofloat.scaled((root.z, root.low), jnp.where(rests, 0, learning_rate))
-
-
-@_per_epoch.defjvp
-def _per_epoch_jvp(primals, tangents):
-    (rests, root, learning_rate), (_, root_dot, learning_rate_dot) = primals, tangents
-    plain = root_dot.z * learning_rate + root.z * learning_rate_dot
-    tangent = jnp.where(rests, 0, plain)
-    return _per_epoch(*primals), (tangent, jnp.zeros_like(tangent))
-
-
-def limit(start, eigenvalue, noise, unit, still) -> End:
+def limit(start, eigenvalue, noise, unit) -> End:
     """Where the flow without decay ends.
 
     Finite everywhere. Where the limit has no derivative (w1 + w2 = 0, or
@@ -389,16 +316,11 @@ def limit(start, eigenvalue, noise, unit, still) -> End:
     z = unit * jnp.sqrt(jnp.where(turning, square, 1))
     top = jnp.where(turning, z + two, 0)
     open_ended = start.p > 0
-    moves = open_ended & ~still
+    moves = open_ended & (a > 0)
     grown = jnp.sqrt(jnp.where(moves & turning, top, 1))
     rate = jnp.sqrt(jnp.where(moves, a, 1))
     # Half of sqrt(R/a) + sqrt(r/a), the second as k / sqrt(R a): smooth at w1 = w2.
     big = jnp.where(moves & turning, (grown + k / grown) / rate / 2, 0)
-    over, under = jnp.where(open_ended, eigenvalue, 0), jnp.where(still, 1, a)
+    over, under = jnp.where(open_ended, eigenvalue, 0), at_least(a, float(jnp.finfo(a.dtype).tiny))
     small = jnp.where(big > 0, over / under / jnp.where(big > 0, big, 1), 0)
-    return End(
-        jnp.where(still, start.small, jnp.where(moves, small, 0)),
-        jnp.where(still, start.big, jnp.where(moves, big, 0)),
-        jnp.where(still, start.small * start.big, over),
-        under,
-    )
+    return End(jnp.where(moves, small, 0), jnp.where(moves, big, 0), over, under)

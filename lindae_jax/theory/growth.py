@@ -1,5 +1,7 @@
 """Growth over a time at a rate, in forms that are right where the rate is zero."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,47 +44,56 @@ def scaled_growth(v, rise):
     return jnp.where(small, jnp.exp(-2 * rise) * unit_growth(jnp.where(small, v, 0)), far)
 
 
-# log(2) as a sum whose first part has so few digits that its small multiples are exact. Of
-# exp(r) - 1 for |r| <= log(2)/2, the terms that count.
+# log(2) as a sum whose first part has so few digits that its small multiples are exact.
 _LOG2 = {
     "float32": (0.693359375, -2.12194440054690581e-4),
     "float64": (6.93147180369123816490e-01, 1.90821492927058770002e-10),
 }
-_TERMS = {"float32": 7, "float64": 13}
+_DEGREE = {"float32": 4, "float64": 9}
+
+
+@functools.cache
+def _beyond_linear(name: str) -> tuple[float, ...]:
+    """Coefficients of (exp(r) - 1 - r) / r^2 for |r| <= log(2)/2: a fifth of an eps of r."""
+    polynomial = np.polynomial.Polynomial(_EXPM1[1:])
+    end = np.log(2) / 2
+    near = np.polynomial.Chebyshev.interpolate(polynomial, _DEGREE[name], (-end, end))
+    return tuple(near.convert(kind=np.polynomial.Polynomial).coef.tolist())
 
 
 @jax.custom_jvp
 def decay_and_rest(high, low):
-    """exp(-v/2) and 1 - exp(-v) for v = high + low >= 0, both to the last digits.
+    """exp(-v) and 1 - exp(-2 v) for v = high + low >= 0, both to the last digits.
 
     One exponential for the two: as 2^-n (1 + x) with x = exp(r) - 1 by its series. What is
     below the range is 0.
     """
     name = high.dtype.name
-    (log2, log2_rest), terms = _LOG2[name], _TERMS[name]
-    n = jnp.round((high + low) * (1 / (2 * (log2 + log2_rest))))
-    r = (n * log2 - high / 2) + (n * log2_rest - low / 2)
-    square = r * r
-    even, odd = (_polynomial(_EXPM1[start:terms:2], square) for start in (1, 2))
-    over = spent(high)
-    x = jnp.where(over, 0, r + square * (even + r * odd))
-    power = jnp.where(over, 0, bits.two_to_minus(n))
+    log2, log2_rest = _LOG2[name]
+    power, n = bits.two_to_minus_nearest((high + low) * (1 / (log2 + log2_rest)))
+    r = (n * log2 - high) + (n * log2_rest - low)
+    terms, square = _beyond_linear(name), r * r
+    even, odd = _polynomial(terms[::2], square), _polynomial(terms[1::2], square)
+    x = r + square * (even + r * odd)
     decayed = power + power * x
-    # 1 - exp(-v/2) without a difference of near numbers, for n = 0 too, times 1 + exp(-v/2).
+    # 1 - exp(-v) without a difference of near numbers, for n = 0 too, times 1 + exp(-v).
     return decayed, ((1 - power) - power * x) * (1 + decayed)
 
 
 def spent(high):
-    """Whether exp(-v/2) is below the range: 0 in `decay_and_rest`, whatever `low` is."""
+    """Whether exp(-v) is below the range: 0 in `decay_and_rest`, whatever `low` is."""
     # Where it is not, n is at most one more than the exponent of the smallest normal number.
-    return high >= float(2 * np.log(2) * (0.5 - jnp.finfo(high.dtype).minexp))
+    return high >= float(np.log(2) * (0.5 - jnp.finfo(high.dtype).minexp))
 
 
 @decay_and_rest.defjvp
 def _decay_and_rest_jvp(primals, tangents):
-    decayed, rest = decay_and_rest(*primals)
+    over = spent(primals[0])
+    decayed, rest = (
+        jnp.where(over, end, x) for end, x in zip((0, 1), decay_and_rest(*primals), strict=True)
+    )
     moved = tangents[0] + tangents[1]
-    return (decayed, rest), (-decayed * moved / 2, decayed * decayed * moved)
+    return (decayed, rest), (-decayed * moved, 2 * decayed * decayed * moved)
 
 
 def _polynomial(coefficients, x):

@@ -17,13 +17,6 @@ from lindae_jax.theory.bits import half, multiple, shorter_half
 TwoFloat = tuple[jax.Array, jax.Array]
 
 
-def add(a: jax.Array, b: jax.Array) -> TwoFloat:
-    """a + b without error."""
-    total = a + b
-    shadow = total - a
-    return total, (a - (total - shadow)) + (b - shadow)
-
-
 def beyond(total: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     """What a + b, |a| >= |b|, has beyond its rounded total."""
     return b - (total - a)

@@ -21,11 +21,22 @@ def test_powers_of_two_and_their_inverses(rng, dtype):
     # The inverse of the largest is not normal; twice that of the smallest is still in the range.
     np.testing.assert_array_equal(bits.inverse_power_of_two(powers[:-1]), 1 / powers[:-1])
     np.testing.assert_array_equal(bits.two_over_power_of_two(powers), 2 / powers)
+    np.testing.assert_array_equal(bits.half_of_power_of_two(powers), [0, *powers[:-1]])
 
 
-def test_two_to_a_whole_number(dtype):
+def test_two_to_the_nearest_whole_number(rng, dtype):
     n = np.arange(2 - np.finfo(dtype).minexp).astype(dtype)
-    np.testing.assert_array_equal(bits.two_to_minus(n), [*np.exp2(-n[:-1]), 0])
+    for x in (n, n + rng.uniform(-0.49, 0.49, n.size).astype(dtype)):
+        power, nearest = bits.two_to_minus_nearest(x)
+        np.testing.assert_array_equal(nearest, n)
+        np.testing.assert_array_equal(power, [*np.exp2(-n[:-1]), 0])
+
+
+def test_sizes_in_order(dtype):
+    x, y = np.array([[1, -2, 3, -0.0, np.inf], [-2, 1, -3, 0, 1]], dtype)
+    np.testing.assert_array_equal(bits.sizes(x, y), ([2, 2, 3, 0, np.inf], [1, 1, 3, 0, 1]))
+    for pair in ((np.nan, 1), (1, np.nan), (np.nan, np.nan)):
+        assert np.isnan(bits.sizes(*map(dtype, pair))).any()
 
 
 def test_signs_of_zero_count(dtype):

@@ -51,6 +51,18 @@ def test_within_16_eps_in_every_regime_at_100_000_points(name, dtype):
 # --- exact statements -------------------------------------------------------
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_with_noise_alone_equal_weights_shrink_like_one_over_time(sign, rng, dtype, eps):
+    """lambda = 0 and w1 = +-w2: w = w0 / (1 + 2 a |w0| t'), where no exponential is left."""
+    u, noise, t = 10 ** rng.uniform(((-3,), (-2,), (-2,)), ((1,), (1,), (6,)), (3, 500))
+    u, noise, t = (x.astype(dtype) for x in (u, noise, t))
+    problem = Problem(0, noise, learning_rate=dtype(0.125))
+    exact = sign * u.astype(float) ** 2 / (1 + 0.25 * noise * u.astype(float) ** 2 * t)
+    np.testing.assert_allclose(theory.mapping(t, u, sign * u, problem), exact, 8 * eps)
+    for w in theory.weights(t, u, sign * u, problem):
+        np.testing.assert_allclose(abs(w), abs(exact) ** 0.5, 8 * eps)
+
+
 def test_what_is_over_is_at_its_limit_bit_by_bit(rng, dtype):
     _, w1, w2, problem = _random(rng, dtype)
     # At the slowest of these, z t' is beyond all exponents.

@@ -23,37 +23,43 @@ def _exact(function, *columns):
 
 
 def test_decay_and_what_it_leaves(rng, dtype, eps):
-    """The exponent is a sum of two numbers, the second below the last digit of the first."""
-    high = _numbers(rng, dtype, 1e-20, -np.log(np.finfo(dtype).tiny))
-    low = (high * rng.uniform(-eps, eps, high.size) / 2).astype(dtype)
-    half, gone = growth.decay_and_rest(high, low)
-    assert half.dtype == gone.dtype == dtype
-    np.testing.assert_allclose(half, _exact(lambda x, y: mp.exp(-(x + y) / 2), high, low), 2 * eps)
-    np.testing.assert_allclose(gone, _exact(lambda x, y: -mp.expm1(-x - y), high, low), 3 * eps)
+    """The exponent is a sum of two numbers, the second below half of the digits of the first."""
+    # Short of where what is added to a power of two is below the range.
+    high = _numbers(rng, dtype, 1e-20, -np.log(np.finfo(dtype).tiny / eps))
+    low = (high * rng.uniform(-(eps**0.5), eps**0.5, high.size) / 2).astype(dtype)
+    decayed, gone = growth.decay_and_rest(high, low)
+    assert decayed.dtype == gone.dtype == dtype
+    np.testing.assert_allclose(decayed, _exact(lambda x, y: mp.exp(-x - y), high, low), 2 * eps)
+    exact = _exact(lambda x, y: -mp.expm1(-2 * x - 2 * y), high, low)
+    np.testing.assert_allclose(gone, exact, 3 * eps)
 
 
-def test_nothing_is_left_of_what_is_far_below_the_range(dtype):
-    v = np.array([4, 40, 1e6], dtype) * -np.log(np.finfo(dtype).tiny)
-    half, gone = growth.decay_and_rest(v, np.zeros_like(v))
-    np.testing.assert_array_equal(half, 0)
+def test_what_is_far_below_the_range_is_told_and_has_no_slope(dtype):
+    v = np.array([1.01, 2, 20, 5e5], dtype) * -np.log(np.finfo(dtype).tiny)
+    assert np.all(growth.spent(v))
+    assert not growth.spent(v[0] / dtype(1.02))
+    ones = np.ones_like(v)
+    (decayed, gone), slopes = jax.jvp(growth.decay_and_rest, (v, 0 * v), (ones, 0 * ones))
+    np.testing.assert_array_equal(decayed, 0)
     np.testing.assert_array_equal(gone, 1)
+    np.testing.assert_array_equal(slopes, 0)
 
 
 @pytest.mark.parametrize("transform", [jax.jacfwd, jax.jacrev])
 def test_slopes_of_decay_are_those_of_exponentials(transform, rng, dtype, eps):
-    v = rng.uniform(0, 20, 50).astype(dtype)
+    v = rng.uniform(0, 10, 50).astype(dtype)
 
     def both(x):
         return growth.decay_and_rest(x, np.zeros_like(v))
 
     first = transform(both)
-    half, gone = first(v)
-    np.testing.assert_allclose(np.diag(half), -np.exp(-v / 2) / 2, 4 * eps)
-    np.testing.assert_allclose(np.diag(gone), np.exp(-v), 4 * eps)
+    decayed, gone = first(v)
+    np.testing.assert_allclose(np.diag(decayed), -np.exp(-v), 4 * eps)
+    np.testing.assert_allclose(np.diag(gone), 2 * np.exp(-2 * v), 4 * eps)
     ones = (np.ones_like(v),)
-    half, gone = jax.jvp(lambda x: jax.jvp(both, (x,), ones)[1], (v,), ones)[1]
-    np.testing.assert_allclose(half, np.exp(-v / 2) / 4, 4 * eps)
-    np.testing.assert_allclose(gone, -np.exp(-v), 4 * eps)
+    decayed, gone = jax.jvp(lambda x: jax.jvp(both, (x,), ones)[1], (v,), ones)[1]
+    np.testing.assert_allclose(decayed, np.exp(-v), 4 * eps)
+    np.testing.assert_allclose(gone, -4 * np.exp(-2 * v), 4 * eps)
 
 
 def test_ratios_that_are_smooth_at_zero(rng, dtype, eps):

@@ -54,7 +54,6 @@ def test_sums_are_exact(rng, dtype):
     a, b = (rng.uniform(-1, 1, (2, 1000)) * decades).astype(dtype)
     with mp.workdps(60):
         exact = [mpf(x.item()) + mpf(y.item()) for x, y in zip(a, b, strict=True)]
-    assert _errors(jax.jit(twofloat.add)(a, b), exact).max() == 0
     larger, smaller = np.where(abs(a) < abs(b), b, a), np.where(abs(a) < abs(b), a, b)
     rest = jax.jit(twofloat.beyond)(larger + smaller, larger, smaller)
     assert _errors((larger + smaller, np.asarray(rest)), exact).max() == 0
