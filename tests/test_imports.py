@@ -82,7 +82,7 @@ def test_an_import_that_runs_upstairs_is_seen(module, statement):
     [
         ("lindae_jax.theory.flow", "from lindae_jax import checks"),
         ("lindae_jax.theory.flow", "from ..problem import Problem"),
-        ("lindae_jax.theory.flow", "from .twofloat import add"),
+        ("lindae_jax.theory.flow", "from .twofloat import times"),
         ("lindae_jax.spectrum", "from lindae_jax.problem import Weights"),
         ("lindae_jax.cli", "from lindae_jax import reproduce, data"),
         ("lindae_jax.reproduce", "import numpy, lindae_jax.theory.flow"),

@@ -62,11 +62,11 @@ class Path(NamedTuple):
     """All that the flow needs of its start and problem, whatever the time."""
 
     rate: twofloat.TwoFloat
-    """z per epoch, in its unit, to half a width more than the working precision."""
+    """z per epoch, in the unit of all rates, to half a width more than the working precision."""
     idle: jax.Array
     """Twice the learning rate where z is zero and time itself stands for 1 - E, elsewhere 0."""
     half_unit: jax.Array
-    """Half of the unit of all rates here but `idle`, a power of two."""
+    """Half of that unit, a power of two; `idle` has none."""
     sums: Sums
     a: jax.Array
     """lambda + epsilon; nothing moves where it is zero."""
@@ -77,13 +77,13 @@ class Path(NamedTuple):
     end: End
     swapped: jax.Array
     sign: jax.Array
+    """A number with the sign that the larger weight had."""
 
 
 def follow(path: Path, t: jax.Array) -> State:
     """The state at epoch t, NaN where t is no time or the path has a fault."""
-    # NaN is told by itself.
-    fault = path.fault | faults.negative(t)
-    t = faults.spoilt(t, fault)
+    # A time that is NaN makes all of them NaN, also where nothing moves.
+    t = faults.spoilt(t, path.fault | faults.negative(t))
     # What has decayed to nothing is over, to the last digit.
     half, gone, forever = _growth(path, t)
     unmoved = at_most(t, path.a) == 0
@@ -96,9 +96,9 @@ def follow(path: Path, t: jax.Array) -> State:
     w = _ratio(limited(end.over, small), limited(end.under, grown_p))
     w *= limited(1, _ratio(big, grown_q))
     moved = limited(end.small, _ratio(small, norm)), limited(end.big, _ratio(big, norm)), w
-    begin = (faults.spoilt(x, fault) for x in path.begin)
     small, big, w = (
-        jnp.where(unmoved, _valued(x, y, forever), y) for x, y in zip(begin, moved, strict=True)
+        jnp.where(unmoved, _valued(x, y, forever), y)
+        for x, y in zip(path.begin, moved, strict=True)
     )
     small, big = signed(path.sign, small), signed(path.sign, big)
     return State(jnp.where(path.swapped, small, big), jnp.where(path.swapped, big, small), w)
@@ -131,15 +131,15 @@ def _valued_jvp(primals, tangents):
 
 
 def _growth(path: Path, t):
-    """exp(-z t'/2), 1 - exp(-z t') or, where z is zero, the time, and whether the first is 0."""
+    """exp(-z t'/2), 1 - exp(-z t') or, where z is zero, the time, and whether all is over."""
     # Huge times stay finite, for zero times infinity would be NaN.
     most = float(jnp.finfo(t.dtype).max)
     time = at_most(t * path.half_unit, most / 2)
     elapsed = _elapsed(path.rate, time)
     half, gone = decay_and_rest(*elapsed)
     gone += at_most(time * path.idle, most)
-    # Only infinity is beyond the largest number.
-    return half, gone, spent(at_least(elapsed[0], t - most))
+    # Only infinity is beyond the largest number, whatever has elapsed; NaN stays NaN.
+    return half, gone, spent(at_least(t - most, elapsed[0]))
 
 
 @jax.custom_jvp
@@ -199,7 +199,7 @@ def prepare(w1, w2, eigenvalue, noise, learning_rate) -> Path:
     a, two = eigenvalue + noise, 2 * eigenvalue
     k = jax.lax.stop_gradient(_product(a, start.big, start.size))
     fastest = jax.lax.stop_gradient(two) + k
-    # Half of the unit is normal, too.
+    # Half of the unit is to be normal, too.
     rests = ~(fastest >= 2 * jnp.finfo(a.dtype).tiny)
     # All rates are divided by a common power of two, which changes nothing else.
     unit = bits.power_of_two(jnp.where(rests, 1, fastest))
@@ -245,7 +245,7 @@ def _sums(rests, start: Start, eigenvalue, noise, root: Root) -> Sums:
     weights = _weights(start, two, (more, less, top + k, two + less), (ks, k, per_top), scale)
     sums = *weights, Sum(ks * per_top, top, a * ps * ps)
     lower, upper, over_p = (
-        x._replace(gone=x.gone + slope) for x, slope in zip(sums, slopes, strict=False)
+        x._replace(gone=x.gone + slope) for x, slope in zip(sums, slopes[:3], strict=True)
     )
     # z - 2 lambda stands beside z + 2 lambda here, and needs no digits that z has not.
     gap = jnp.where(rests, 0, z - two)
@@ -283,8 +283,8 @@ def _weights(start: Start, two, rates, slopes, scale):
     more, less, far_more, far_less = rates
     ks, k, per_top = slopes
     up = start.small >= 0
-    factor = jnp.where(up, scale, 1)
-    small, big = start.size * factor, start.big * factor
+    # Not its size, whose slope at -0 is that of a negative one.
+    small, big = start.small * jnp.where(up, scale, -1), start.big * jnp.where(up, scale, 1)
     ps = start.p * scale
     return (
         Sum(

@@ -1,4 +1,4 @@
-"""The weights of a start in an order and with signs for which the flow has no differences."""
+"""The weights of a start, ordered and turned so that the flow is sums of positive terms."""
 
 from typing import NamedTuple
 
@@ -23,10 +23,10 @@ class Start(NamedTuple):
 
 
 def ordered(w1, w2):
-    """The weights in order, whether they were exchanged, and the larger one's sign."""
+    """The weights in order, whether they were exchanged, and the larger of them as it was."""
     larger, smaller = _sizes(w1, w2)
     small = signed(bits.signed(w1, w2), smaller)
-    swapped = jnp.abs(w2) > jnp.abs(w1)
+    swapped = _swapped(w1, w2)
     start = Start(larger, small, larger + small, larger - small, smaller)
     return start, swapped, jnp.where(swapped, w2, w1)
 
@@ -41,10 +41,14 @@ def _sizes(w1, w2):
 def _sizes_jvp(primals, tangents):
     w1, w2 = primals
     first, second = (_unit(w) * x for w, x in zip(primals, tangents, strict=True))
-    swapped = jnp.abs(w2) > jnp.abs(w1)
+    swapped = _swapped(w1, w2)
     # Of equal sizes each is one of the two.
     moved = jnp.where(swapped, second, first), jnp.where(swapped, first, second)
     return _sizes(w1, w2), moved
+
+
+def _swapped(w1, w2):
+    return jnp.abs(w2) > jnp.abs(w1)
 
 
 def _unit(x):

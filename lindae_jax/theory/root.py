@@ -1,4 +1,4 @@
-"""The rate z of the flow without decay, to more digits than a float has: exp magnifies them."""
+"""The rate z of the flow without decay, to more digits than a float has, for the sake of exp."""
 
 from typing import NamedTuple
 

@@ -24,10 +24,12 @@ def test_powers_of_two_and_their_inverses(rng, dtype):
     np.testing.assert_array_equal(bits.half_of_power_of_two(powers), [0, *powers[:-1]])
 
 
-def test_two_to_the_nearest_whole_number(rng, dtype):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_two_to_the_nearest_whole_number(compiled, rng, dtype):
+    find = jax.jit(bits.two_to_minus_nearest) if compiled else bits.two_to_minus_nearest
     n = np.arange(2 - np.finfo(dtype).minexp).astype(dtype)
     for x in (n, n + rng.uniform(-0.49, 0.49, n.size).astype(dtype)):
-        power, nearest = bits.two_to_minus_nearest(x)
+        power, nearest = find(x)
         np.testing.assert_array_equal(nearest, n)
         np.testing.assert_array_equal(power, [*np.exp2(-n[:-1]), 0])
 

@@ -357,6 +357,22 @@ def test_invalid_members_are_nan_under_jit(dtype):
         np.testing.assert_allclose(x[0], y, rtol=8 * np.finfo(dtype).eps)
 
 
+def test_a_time_that_is_nan_gives_nan_whatever_else_there_is(dtype):
+    t = np.array([np.nan, -np.nan, np.inf, 1], dtype)[:, None]
+    w1, w2 = np.array([[0.1, 0.5, 0.5, 0], [0.2, -0.5, 0.5, 0]], dtype)
+    lam, noise = np.array([[1, 1, 0, 0], [1, 0, 1, 0]], dtype)
+    flow = jax.jit(_undecayed)
+    for points in (np.broadcast_to(t, (4, 4)), t):
+        for x in flow(points, w1, w2, lam, noise, dtype(0.5)):
+            np.testing.assert_array_equal(np.isnan(x), 2 * [4 * [True]] + 2 * [4 * [False]])
+
+
+def test_the_limit_of_the_mapping_does_not_ask_how_fast_it_is_reached(dtype):
+    """The rate may be beyond the range."""
+    huge = dtype(np.finfo(dtype).max ** 0.6)
+    assert theory.mapping(np.inf, huge, dtype(1), Problem(dtype(1))) == 1
+
+
 def test_weights_that_are_not_finite_give_nan(dtype):
     """A diverged start is no mistake; it says so in the result."""
     w1 = np.array([np.nan, np.inf, 1], dtype)

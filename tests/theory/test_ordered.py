@@ -40,3 +40,14 @@ def test_each_weight_has_its_own_slope_also_at_zero_and_where_sizes_are_equal(tr
     slopes = jax.vmap(transform(_again, argnums=(0, 1)))(*_pairs(dtype))
     one = np.ones(36, dtype)
     np.testing.assert_array_equal(slopes, ((one, 0 * one), (0 * one, one)))
+
+
+def test_what_is_not_negative_has_the_slope_of_its_size_but_for_the_sign_of_zero(dtype):
+    """Where a zero has a sign, its size falls as it rises."""
+    w1, w2 = _pairs(dtype)
+    ones = np.ones_like(w2)
+    start, slope = jax.jvp(lambda w2: ordered.ordered(w1, w2)[0], (w2,), (ones,))
+    sign = np.where(np.signbit(start.small), dtype(-1), dtype(1))
+    np.testing.assert_array_equal(slope.size, sign * slope.small)
+    np.testing.assert_array_equal(slope.p, slope.big + slope.small)
+    np.testing.assert_array_equal(slope.m, slope.big - slope.small)
