@@ -20,6 +20,9 @@ from lindae_jax.batches.blocks import common_shape
 FEW = 50_000
 # Of a batch of matrices, what may be padding that CPU devices are given equal parts.
 _PADDING = 0.2
+# Directions of a network that a CPU device takes at least: what devices tell each other at a step
+# does not grow with them.
+_LEAST = 256
 _AXIS = "batch"
 
 
@@ -65,6 +68,11 @@ class Spread(NamedTuple):
             return x
         return jax.lax.slice_in_dim(x, 0, size, axis=x.ndim + self.axis)
 
+    def transposed(self) -> "Spread":
+        """The same parts of matrices whose last two axes are exchanged."""
+        axis = {-1: -2, -2: -1}.get(self.axis, self.axis)
+        return self._replace(shape=(*self.shape[:-2], *self.shape[:-3:-1]), axis=axis)
+
     def over(
         self, function: Callable[..., list[jax.Array]], arrays: Sequence[jax.Array], outputs: int
     ) -> list[jax.Array]:
@@ -82,6 +90,10 @@ class Spread(NamedTuple):
         )(*map(self._padded, arrays))
         size = self.shape[self.axis]
         return [jax.lax.slice_in_dim(y, 0, size, axis=y.ndim + self.axis) for y in results]
+
+    def summed(self, parts: Sequence[jax.Array]) -> list[jax.Array]:
+        """Sums over the devices, within `over`, of arrays of one shape."""
+        return list(jax.lax.psum(jnp.stack(parts), _AXIS))
 
     def is_cut(self, x: Any) -> bool:
         """Whether each device has a part of the array, not all of it."""
@@ -102,21 +114,29 @@ def _padded(x: Any, axis: int, missing: int) -> jax.Array:
     return (np if isinstance(x, np.ndarray) else jnp).pad(x, widths, mode="edge")
 
 
-def spread(arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = False) -> Spread | None:
+def spread(
+    arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = False, sums: bool = False
+) -> Spread | None:
     """The devices to use for a call with these inputs; None for the one they are on.
 
     Inputs that lie on several devices stay on these, those that were put on
     one device stay there, all others go to every device of this process. The
     last `inner` axes belong to a member, uncut. A function that is `one_pass`
-    over the batch has all cores of a CPU from one of its devices.
+    over the batch has all cores of a CPU from one of its devices. One that `sums`
+    over the last axis by `Spread.summed` can be given parts of that on a CPU, where
+    the batch has no equal ones.
     """
     if any(map(checks.is_traced, arrays)):
         return None
     shape = common_shape(arrays)
     batch = shape[: len(shape) - inner]
-    if math.prod(shape) < FEW or math.prod(batch) == 1:
+    if math.prod(shape) < FEW or (math.prod(batch) == 1 and not sums):
         return None
     devices = _devices(arrays)
+    if sums and _by_last_axis(shape, devices, inner):
+        return Spread(Mesh(np.asarray(devices), (_AXIS,)), shape, -1)
+    if math.prod(batch) == 1:
+        return None
     if devices and devices[0].platform == "cpu" and _first_spread(arrays) is None:
         if one_pass or not _evenly(batch, len(devices), inner):
             return None
@@ -148,6 +168,17 @@ def _evenly(batch: tuple[int, ...], num: int, inner: int) -> bool:
     """
     size = batch[_axis(batch, num)]
     return not inner or -size % num <= _PADDING * size
+
+
+def _by_last_axis(shape: tuple[int, ...], devices: Sequence[Any], inner: int) -> bool:
+    """Whether CPU devices gain by taking parts of the last axis, and not of the batch."""
+    num, batch = len(devices), shape[: len(shape) - inner]
+    if num < 2 or devices[0].platform != "cpu":
+        return False
+    if math.prod(batch) > 1 and _evenly(batch, num, inner):
+        return False
+    large = math.prod(shape[-inner:]) >= FEW and shape[-1] // num >= _LEAST
+    return large and shape[-1] % num == 0
 
 
 def of(arrays: Sequence[jax.Array]) -> set[Any]:

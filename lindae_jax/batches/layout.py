@@ -31,6 +31,10 @@ class Layout(NamedTuple):
         """The arrays where they are needed."""
         return tree if self.spread is None else jax.tree.map(self.spread.place, tree)
 
+    def transposed(self) -> "Layout":
+        """That of matrices whose last two axes are exchanged."""
+        return self if self.spread is None else self._replace(spread=self.spread.transposed())
+
     def call(self, function: Callable[["Layout", Any], Any], tree: Any, rows: int = 1) -> Any:
         """`function(layout, tree)` of a tree of arrays, for a tree of arrays by member.
 
@@ -58,6 +62,15 @@ class Layout(NamedTuple):
         if self.spread is None:
             return function(*arrays)
         return self.spread.over(function, arrays, outputs)
+
+    def summed(self, parts: Sequence[jax.Array]) -> Sequence[jax.Array]:
+        """Sums along the last axis, within `compute`, of which each device may have taken a part.
+
+        Of arrays of one shape; for what was laid out with `sums`.
+        """
+        if self.spread is None or self.spread.axis != -1:
+            return parts
+        return self.spread.summed(parts)
 
     def elementwise(
         self,
@@ -114,6 +127,7 @@ def lay_out(
     *,
     inner: int = 0,
     one_pass: bool = False,
+    sums: bool = False,
 ) -> Layout:
     """The layout for a call with these inputs.
 
@@ -131,10 +145,15 @@ def lay_out(
     one_pass : bool
         Whether the function goes through the batch once, with no loop of its own: XLA
         gives that all cores of a CPU.
+    sums : bool
+        Whether the last axis may be cut too: the function adds what devices have of sums
+        along it by `Layout.summed`.
     """
     if any(map(checks.is_traced, arrays)):
         return WHOLE
-    spread = None if checks.is_tracing() else devices.spread(arrays, inner=inner, one_pass=one_pass)
+    spread = None
+    if not checks.is_tracing():
+        spread = devices.spread(arrays, inner=inner, one_pass=one_pass, sums=sums)
     on = devices.of(arrays)
     platform = _platform(on)
     if platform != "cpu" or (spread is None and len(on) > 1):

@@ -1,4 +1,4 @@
-"""A batch spread over devices is the batch on one, bit by bit."""
+"""A batch spread over devices is the batch on one, bit by bit; a network cut, within rounding."""
 
 import os
 import subprocess
@@ -89,6 +89,76 @@ def test_the_line_to_write_is_said_once_where_cores_are_idle(monkeypatch, caplog
         devices._hint()
     assert caplog.text.count('jax.config.update("jax_num_cpu_devices", 4)') == times
     devices._hint.cache_clear()
+
+
+# --- networks whose directions are cut ----------------------------------------------
+
+DIRECTIONS = """
+import jax, numpy as np
+from lindae_jax import Problem, simulate_matrices
+from lindae_jax.batches.layout import lay_out
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_enable_x64", True)
+assert jax.device_count() == 3
+rng = np.random.default_rng(11)
+
+def parts(*shape, sums=True):
+    spread = lay_out([jax.numpy.zeros(shape)], 4096, 4096, inner=2, sums=sums).spread
+    return None if spread is None else (spread.axis, spread.mesh.size)
+
+assert parts(70, 768) == (-1, 3) and parts(1, 70, 768) == (-1, 3)
+assert parts(70, 768, sums=False) is None
+assert parts(4, 70, 768) == (-1, 3)  # a network more than devices
+assert parts(3, 70, 768) == parts(30, 70, 768) == (-3, 3)
+assert parts(70, 769) is parts(60, 768) is parts(150, 765) is None  # uneven, small, few each
+
+def run(batch, dtype, hidden=100, directions=768):
+    w1 = rng.normal(size=(*batch, hidden, directions)).astype(dtype) / 20
+    w2 = rng.normal(size=(*batch, directions, hidden)).astype(dtype) / 20
+    fields = rng.uniform(0.01, 0.1, (3, *batch)).astype(dtype)
+    problem = Problem(rng.uniform(size=(*batch, directions)).astype(dtype), *fields)
+
+    def go(w1, w2, num_steps=21, **options):
+        return simulate_matrices(w1, w2, problem, num_steps=num_steps, **options)
+
+    here = jax.devices()[1]
+    one, whole = go(jax.device_put(w1, here), w2), go(w1, w2)
+    assert one.w1.devices() == {here}
+    for name in ("w1", "w2"):
+        x, y = np.asarray(getattr(one, name)), np.asarray(getattr(whole, name))
+        assert x.dtype == y.dtype == dtype
+        # Sums along the directions, in another order at each step.
+        np.testing.assert_allclose(x, y, rtol=0, atol=np.finfo(dtype).eps * 21 * directions**0.5)
+    assert not np.any(whole.status)
+
+    def same(x, y):
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
+
+    for cut in (0, 8, 20):
+        first = go(w1, w2, cut)
+        rest = go(first.w1[-1], first.w2[-1], 21 - cut)
+        same(rest.w1, whole.w1), same(rest.w2, whole.w2)
+        # Onwards from memory of the host as well.
+        same(go(*map(np.asarray, (first.w1[-1], first.w2[-1])), 21 - cut).w2, whole.w2)
+    saved = go(w1, w2, save_every=5)
+    same(saved.w1[-1], whole.w1[0]), same(saved.w2[-1], whole.w2[0])
+    seen = go(w1, w2, save_every=5, observe=lambda step, a, b, p: (a @ b, a.max()))
+    assert seen.observed[0].shape == (6, *batch, hidden, hidden)
+    same(seen.observed[1], [np.max(row) for row in np.asarray(saved.w1)])
+    return {shard.data.shape for shard in whole.w1.addressable_shards}
+
+assert run((), np.float32) == {(1, 100, 256)}
+assert run((2, 2), np.float64, 80) == {(1, 2, 2, 80, 256)}
+assert run((), np.float32, 600) == {(1, 600, 768)}  # through D x D matrices
+print("same")
+"""
+
+
+def test_directions_of_a_network_on_three_devices():
+    """Within rounding what one device finds, and bitwise itself, cut and saved anyhow."""
+    done = process(DIRECTIONS, 3)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "same\n")
 
 
 # --- sizes that devices do not divide -----------------------------------------------
