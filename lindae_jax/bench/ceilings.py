@@ -2,13 +2,8 @@
 
 import ctypes
 import functools
-import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -18,9 +13,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from lindae_jax.batches import layout, registers
 from lindae_jax.batches.devices import num_cores
+from lindae_jax.bench import native
 from lindae_jax.bench.answers import Pairs, relative_error
-from lindae_jax.bench.machine import COMPILER_FLAGS, vectors
-from lindae_jax.bench.timing import Absent, Variant
+from lindae_jax.bench.machine import vectors
+from lindae_jax.bench.timing import Variant
 
 # Multiplications and additions, fused where the machine can, of one step of a pair with decay.
 OPERATIONS_PER_PAIR_STEP = 6
@@ -57,7 +53,7 @@ def c_pairs(
     pool = ThreadPoolExecutor(len(shares))
     decay = bool(np.any(pairs.decay[:1]))
     for in_flight in (6,) if quick else (4, 6, 8):
-        advance = _compiled(pairs.w1.dtype.name, bits // 8, in_flight, decay)
+        advance = _kernel(pairs.w1.dtype.name, bits // 8, in_flight, decay)
 
         def run(num_steps: int, advance=advance):
             calls = [pool.submit(_call, advance, num_steps, pairs, out, share) for share in shares]
@@ -81,24 +77,13 @@ def _call(advance, num_steps: int, pairs: Pairs, out: tuple, share: slice) -> No
     advance(share.stop - share.start, num_steps, inputs, outputs)
 
 
-@functools.cache
-def _compiled(dtype: str, width: int, in_flight: int, decay: bool) -> Callable[..., None]:
-    """The function in `pairs.c`, compiled for this machine in a temporary folder."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        raise Absent("no C compiler (cc) here")
+def _kernel(dtype: str, width: int, in_flight: int, decay: bool) -> Callable[..., None]:
+    """The function in `pairs.c` for these."""
     real = {"float32": "float", "float64": "double"}[dtype]
     defined = {"REAL": real, "BYTES": width, "VECTORS": in_flight, "DECAY": int(decay)}
-    with tempfile.TemporaryDirectory() as folder:
-        library = Path(folder) / "pairs.so"
-        command = [compiler, *COMPILER_FLAGS, *(f"-D{k}={v}" for k, v in defined.items())]
-        source = Path(__file__).with_name("pairs.c")
-        done = subprocess.run(
-            [*command, str(source), "-o", str(library)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            raise Absent(f"{compiler} failed: {done.stderr.strip()[-150:]}")
-        advance = ctypes.CDLL(str(library)).advance
+    advance = native.load(
+        "pairs.c", *(f"{name}={value}" for name, value in defined.items())
+    ).advance
     advance.argtypes = [ctypes.c_ssize_t, ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p]
     advance.restype = None
     return advance

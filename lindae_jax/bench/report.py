@@ -132,7 +132,7 @@ def summary_text(report: dict[str, Any]) -> str:
         if case.get("headline"):
             speed = f"{_engineering(rate(library_of(case)))} {case['unit']}/s"
             lines += [f"  {case['title']}: {speed}", f"    of the ceiling: {_of_ceilings(case)}"]
-    lines += [f"  {text}" for text in flatness(report)]
+    lines += [f"  {text}" for text in (*flatness(report), *_distance(report))]
     return "\n".join(["", "lindae_jax in short", *lines]) if lines else ""
 
 
@@ -159,6 +159,18 @@ def flatness(report: dict[str, Any]) -> list[str]:
             f"(runs of {steps:,} steps or more{pages})"
         )
     return found
+
+
+def _distance(report: dict[str, Any]) -> list[str]:
+    """How far the cores were from each other, by the quartiles over all rounds."""
+    each = [x for case in report["cases"] for x in case.get("core_to_core_ns", ())]
+    if not each:
+        return []
+    least, low, middle, high, most = np.percentile(each, [0, 25, 50, 75, 100])
+    return [
+        f"from core to core a number took {middle:.0f} ns (quartiles {low:.0f} and {high:.0f}, "
+        f"extremes {least:.0f} and {most:.0f})"
+    ]
 
 
 def _of_ceilings(case: dict[str, Any]) -> str:
@@ -220,6 +232,7 @@ def _caption(report: dict[str, Any]) -> str:
         f"Medians of {settings['rounds']} alternating runs on {machine['cores']} cores "
         f"({machine['processor']}), JAX {versions['jax']}, NumPy {versions['numpy']}{switches}",
         *flatness(report),
+        *_distance(report),
     ]
     if report["start"]:
         added, loaded, first = (

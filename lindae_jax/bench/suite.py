@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from lindae_jax import checks
-from lindae_jax.bench import cases, fresh, machine, timing
+from lindae_jax.bench import cases, cores, fresh, machine, timing
 from lindae_jax.bench.probe import require_sound_backend
 
 CASES = ("pairs", "matrices", "theory", "curvature", "start")
@@ -100,7 +100,7 @@ def _checked(names: Any) -> list[str]:
 
 def _measured(plan: cases.Plan, seconds: float, rounds: int) -> dict[str, Any]:
     try:
-        return timing.measure(plan.build(), seconds, rounds)
+        return timing.measure(plan.build(), seconds, rounds, cores.one_way)
     except timing.Absent as reason:
         return {"name": plan.name, "title": plan.title, "skipped": str(reason)}
 

@@ -79,8 +79,12 @@ class Ready(NamedTuple):
     compile_seconds: float
 
 
-def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
+def measure(
+    case: Case, seconds: float, rounds: int, watch: Callable[[], Any] = lambda: None
+) -> dict[str, Any]:
     """Check every answer, then time all contenders in turn, round by round.
+
+    `watch` looks at the machine before each round; what it sees is kept.
 
     Returns
     -------
@@ -99,7 +103,9 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
             each.variant.run(each.steps)  # some compile for a number of steps
             ready.append(each)
     times: list[list[float]] = [[] for _ in ready]
+    seen = []
     for turn in range(rounds):
+        seen.append(watch())
         # Another one begins each round, for a core may tire or be taken away in rhythm.
         for i in range(len(ready)):
             at = (turn + i) % len(ready)
@@ -125,6 +131,7 @@ def measure(case: Case, seconds: float, rounds: int) -> dict[str, Any]:
         "size": case.size,
         "contenders": [_as_json(*each) for each in timed_ones],
         "absent": absent,
+        "core_to_core_ns": [x for x in seen if x is not None],
     }
 
 

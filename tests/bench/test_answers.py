@@ -69,7 +69,6 @@ def test_the_kernel_in_c_gives_the_answer(decay):
 
 def test_without_a_compiler_the_kernel_is_absent(monkeypatch):
     monkeypatch.setenv("CC", "no-such-compiler")
-    ceilings._compiled.cache_clear()
     found, absent = plan.contenders(pairs._kernels(some_pairs("float32"), quick=True))
     assert found == []
     assert set(absent.values()) == {"no C compiler (cc) here"}
@@ -77,7 +76,6 @@ def test_without_a_compiler_the_kernel_is_absent(monkeypatch):
 
 def test_a_compiler_that_fails_is_told(monkeypatch):
     monkeypatch.setenv("CC", "false")
-    ceilings._compiled.cache_clear()
     _, absent = plan.contenders(pairs._kernels(some_pairs("float32"), quick=True))
     assert all("false failed" in reason for reason in absent.values())
 

@@ -179,6 +179,14 @@ def test_contenders_run_in_turn_and_each_begins_a_round(clock):
     assert [len(c["seconds"]) for c in found["contenders"]] == [4, 4, 4]
 
 
+def test_the_machine_is_looked_at_before_each_round(clock):
+    seen = iter([26.0, None, 165.0, 27.0])
+    contenders = [Contender("a", "library", [clock.variant(0.1)])]
+    case = Case("pairs", "title", "steps", contenders, {})
+    assert timing.measure(case, 0.1, 4, lambda: next(seen))["core_to_core_ns"] == [26, 165, 27]
+    assert timing.measure(case, 0.1, 4)["core_to_core_ns"] == []
+
+
 def test_each_run_of_many_steps_comes_after_one_of_a_single_step(clock):
     """Whatever ran in between: here a call costs more, the longer ago the last one was."""
     steady, ended = clock.variant(1e-3), [0.0]
