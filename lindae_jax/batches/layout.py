@@ -13,8 +13,9 @@ from lindae_jax.batches.host import OnHost
 from lindae_jax.batches.passes import in_passes
 from lindae_jax.batches.portions import portions
 
-# XLA stops at 256 bits of itself.
-_WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512}
+# XLA stops at 256 bits of itself. What a sum rounds off is computed in many places, and is zero to
+# a compiler that was told, for the whole process, that it may reassociate.
+_WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_enable_fast_math": False}
 
 
 class Layout(NamedTuple):
@@ -182,7 +183,7 @@ def compiled(
 ) -> Any:
     """The function compiled for where arrays are: on a CPU with the widest vectors it has.
 
-    Not for traced arrays: the options would be those of another program.
+    There sums stay as they are written, whatever flags the process has. Not for traced arrays: the options would be those of another program.
     """
     return _compiled(function, tuple(static), _platform(devices.of(arrays)) == "cpu")
 
@@ -195,7 +196,7 @@ def _compiled(function: Callable[..., Any], static: tuple[int, ...], wide: bool)
 
 @functools.cache
 def wide_options() -> dict[str, Any] | None:
-    """Compiler options for the widest vectors of a CPU; none where this JAX knows no such."""
+    """Compiler options for a CPU's widest vectors, and sums as written; None if JAX knows none."""
     try:
         jax.jit(lambda x: x, compiler_options=_WIDE)(0)
     except jax.errors.JaxRuntimeError:

@@ -1,6 +1,9 @@
 """The loop around a step: its shape in the program, its static forms, compensation."""
 
+import os
 import re
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -117,6 +120,36 @@ def test_compensated_weights_grow_at_the_right_rate(rate, otherwise):
     allowed = 1e-4 + np.finfo(np.float32).eps / (rate * num_steps)
     assert np.abs(growth(rate, num_steps, compensated=True) - 1).max() < allowed
     assert np.abs(growth(rate, num_steps) - 1).max() > otherwise
+
+
+REASSOCIATED = """
+import jax, numpy as np
+from lindae_jax import Problem, simulate_pairs
+
+w, rate, steps = np.geomspace(1e-3, 2e-3, 64, dtype=np.float32), np.float32(1e-7), 200_000
+problem = Problem(np.float32(1), learning_rate=rate)
+
+def off(run):
+    growth = np.log(np.float64(run.w1[0]) / w) / (steps * np.log1p(np.float64(rate)))
+    return np.abs(growth - 1).max()
+
+def run(w):
+    return simulate_pairs(w, w, problem, num_steps=steps, compensated=True)
+
+assert off(run(w)) < 1e-4, off(run(w))
+# Only there to see that the flag does what it says: in the caller's jit it is the caller's.
+assert off(jax.jit(run)(w)) > 0.05, off(jax.jit(run)(w))
+print("kept")
+"""
+
+
+def test_a_flag_to_reassociate_sums_does_not_undo_it():
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_X64"}
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_enable_fast_math=true"
+    environment |= {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-W", "error", "-c", REASSOCIATED]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "kept\n")
 
 
 @pytest.mark.both
