@@ -183,7 +183,8 @@ def compiled(
 ) -> Any:
     """The function compiled for where arrays are: on a CPU with the widest vectors it has.
 
-    There sums stay as they are written, whatever flags the process has. Not for traced arrays: the options would be those of another program.
+    There sums stay as they are written, whatever flags the process has. Not for traced
+    arrays: the options would be those of another program.
     """
     return _compiled(function, tuple(static), _platform(devices.of(arrays)) == "cpu")
 
