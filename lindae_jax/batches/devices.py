@@ -27,11 +27,11 @@ _AXIS = "batch"
 
 
 class Spread(NamedTuple):
-    """Devices in a row, and the axis of the batch that is cut into as many parts."""
+    """Devices in a row, and the axis of the arrays that is cut into as many parts."""
 
     mesh: Mesh
     shape: tuple[int, ...]
-    """Of the batch."""
+    """Of all arrays together: the batch, and the axes of a member."""
     axis: int
     """From the right, so negative: it means the same axis in every array."""
 
@@ -115,29 +115,35 @@ def _padded(x: Any, axis: int, missing: int) -> jax.Array:
 
 
 def spread(
-    arrays: Sequence[jax.Array], *, inner: int = 0, one_pass: bool = False, sums: bool = False
+    arrays: Sequence[jax.Array],
+    *,
+    inner: int = 0,
+    one_pass: bool = False,
+    sums: bool = False,
+    also: Sequence[jax.Array] = (),
 ) -> Spread | None:
     """The devices to use for a call with these inputs; None for the one they are on.
 
     Inputs that lie on several devices stay on these, those that were put on
     one device stay there, all others go to every device of this process. The
-    last `inner` axes belong to a member, uncut. A function that is `one_pass`
+    last `inner` axes belong to a member. A function that is `one_pass`
     over the batch has all cores of a CPU from one of its devices. One that `sums`
     over the last axis by `Spread.summed` can be given parts of that on a CPU, where
-    the batch has no equal ones.
+    the batch has no equal ones. Of the inputs in `also` the place counts, not the shape.
     """
-    if any(map(checks.is_traced, arrays)):
+    inputs = [*arrays, *also]
+    if any(map(checks.is_traced, inputs)):
         return None
     shape = common_shape(arrays)
     batch = shape[: len(shape) - inner]
     if math.prod(shape) < FEW or (math.prod(batch) == 1 and not sums):
         return None
-    devices = _devices(arrays)
+    devices = _devices(inputs)
     if sums and _by_last_axis(shape, devices, inner):
         return Spread(Mesh(np.asarray(devices), (_AXIS,)), shape, -1)
     if math.prod(batch) == 1:
         return None
-    if devices and devices[0].platform == "cpu" and _first_spread(arrays) is None:
+    if devices and devices[0].platform == "cpu" and _first_spread(inputs) is None:
         if one_pass or not _evenly(batch, len(devices), inner):
             return None
         # Before JAX 0.12 products of matrices keep all cores busy, elementwise loops most.

@@ -15,7 +15,7 @@ from lindae_jax.batches.portions import portions
 
 # XLA stops at 256 bits of itself. What a sum rounds off is computed in many places, and is zero to
 # a compiler that was told, for the whole process, that it may reassociate.
-_WIDE: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_enable_fast_math": False}
+_OPTIONS: dict[str, Any] = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_enable_fast_math": False}
 
 
 class Layout(NamedTuple):
@@ -69,7 +69,7 @@ class Layout(NamedTuple):
 
         Of arrays of one shape; for what was laid out with `sums`.
         """
-        if self.spread is None or self.spread.axis != -1:
+        if self.spread is None or self.spread.axis != -1 or self.spread.mesh.size == 1:
             return parts
         return self.spread.summed(parts)
 
@@ -129,6 +129,7 @@ def lay_out(
     inner: int = 0,
     one_pass: bool = False,
     sums: bool = False,
+    also: Sequence[jax.Array] = (),
 ) -> Layout:
     """The layout for a call with these inputs.
 
@@ -149,13 +150,16 @@ def lay_out(
     sums : bool
         Whether the last axis may be cut too: the function adds what devices have of sums
         along it by `Layout.summed`.
+    also : sequence of arrays
+        Other inputs, which may lie somewhere as well.
     """
-    if any(map(checks.is_traced, arrays)):
+    inputs = [*arrays, *also]
+    if any(map(checks.is_traced, inputs)):
         return WHOLE
     spread = None
     if not checks.is_tracing():
-        spread = devices.spread(arrays, inner=inner, one_pass=one_pass, sums=sums)
-    on = devices.of(arrays)
+        spread = devices.spread(arrays, inner=inner, one_pass=one_pass, sums=sums, also=also)
+    on = devices.of(inputs)
     platform = _platform(on)
     if platform != "cpu" or (spread is None and len(on) > 1):
         return Layout(spread, None, platform)
@@ -191,15 +195,19 @@ def compiled(
 
 @functools.cache
 def _compiled(function: Callable[..., Any], static: tuple[int, ...], wide: bool) -> Any:
-    options = wide_options() if wide else None
+    options = cpu_options() if wide else None
     return jax.jit(function, static_argnums=static, compiler_options=options)
 
 
 @functools.cache
-def wide_options() -> dict[str, Any] | None:
-    """Compiler options for a CPU's widest vectors, and sums as written; None if JAX knows none."""
+def cpu_options() -> dict[str, Any] | None:
+    """Compiler options for a CPU's widest vectors and for sums as written, those JAX knows."""
+    return {name: value for name, value in _OPTIONS.items() if _knows(name, value)} or None
+
+
+def _knows(name: str, value: Any) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options=_WIDE)(0)
+        jax.jit(lambda x: x, compiler_options={name: value})(0)
     except jax.errors.JaxRuntimeError:
-        return None
-    return _WIDE
+        return False
+    return True

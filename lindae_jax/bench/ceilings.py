@@ -224,7 +224,7 @@ def compiled(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., 
     yield "", jax.jit(function)
     if jax.default_backend() != "cpu" or max(vector_bits()) <= 256:
         return
-    wide = layout.wide_options()
+    wide = layout.cpu_options()
     if wide:
         yield "512-bit vectors", jax.jit(function, compiler_options=wide)
 

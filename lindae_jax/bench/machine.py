@@ -39,7 +39,7 @@ def describe() -> dict[str, Any]:
         "versions": record.versions(*_LIBRARIES),
         "compiler": _compiler(),
         "compiler_flags": COMPILER_FLAGS,
-        "xla_options": (layout.wide_options() or {}) if devices[0].platform == "cpu" else {},
+        "xla_options": (layout.cpu_options() or {}) if devices[0].platform == "cpu" else {},
         "environment": {k: v for k, v in os.environ.items() if _SWITCHES.fullmatch(k)},
     }
 

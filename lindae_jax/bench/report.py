@@ -168,8 +168,8 @@ def _distance(report: dict[str, Any]) -> list[str]:
         return []
     least, low, middle, high, most = np.percentile(each, [0, 25, 50, 75, 100])
     return [
-        f"from core to core a number took {middle:.0f} ns (quartiles {low:.0f} and {high:.0f}, "
-        f"extremes {least:.0f} and {most:.0f})"
+        f"between the first two cores a number took {middle:.0f} ns (quartiles {low:.0f} and "
+        f"{high:.0f}, extremes {least:.0f} and {most:.0f})"
     ]
 
 

@@ -94,7 +94,7 @@ def simulate_matrices(
     exactly zero. Large batches are spread over all devices of the process, as
     those of `simulate_pairs` are; over those of a CPU where equal parts need
     little padding, for a product uses all cores anyway. Where they do not, and
-    networks of D > 4 H / 3 have 50,000 weights or more in an encoder, its CPU
+    networks of D >= 4 H / 3 have 50,000 weights or more in an encoder, its CPU
     devices take D / devices directions each, if that is a whole number of at
     least 256: what comes out then lies on all of them, and its last bits depend
     on how many they are. Differentiable in forward mode (`jax.jvp`, `jax.jacfwd`).
@@ -103,7 +103,7 @@ def simulate_matrices(
     trajectory.check_observe(observe)
     (w1, w2), problem, _ = checks.matrix_door(problem, w1=w1, w2=w2)
     each = [w1, *products.per_matrix(problem)]
-    cut = layout.lay_out(each, _BLOCK, _BLOCK, inner=2, sums=not _is_wide(w1))
+    cut = layout.lay_out(each, _BLOCK, _BLOCK, inner=2, sums=not _is_wide(w1), also=[w2])
     if any(map(checks.is_traced, jax.tree.leaves((w1, w2, problem)))):
         return _simulate(w1, w2, problem, steps, observe, cut)
     with checks.at_top_level():

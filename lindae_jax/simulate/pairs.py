@@ -75,8 +75,9 @@ def simulate_pairs(
         Carry what each sum rounds off into the next step, one number more per
         weight. In float32 small weights then grow at the right rate down to
         learning_rate * eigenvalue = 1e-8; otherwise rounding swallows part of
-        each step below 1e-5. About a fifth as fast. Holds where flags let XLA
-        reassociate sums (`xla_cpu_enable_fast_math`), but in the caller's own `jit`.
+        each step below 1e-5. About a fifth as fast. Flags by which XLA may
+        reassociate sums (`xla_cpu_enable_fast_math`) undo it within the caller's
+        own `jit` only.
     carry : pair of array_like, (...), optional
         With `compensated`, where a run goes on: the last `Trajectory.carry`.
 

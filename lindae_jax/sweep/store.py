@@ -46,7 +46,7 @@ def chunk_of(sweep: Sweep, member_bytes: int) -> tuple[int, ...]:
     if sweep.model == "matrices":
         local = jax.local_devices()
         each = int(_SECONDS / cost.seconds_of_network(sweep, local[0].platform))
-        # A network keeps one device busy, so that it takes as many to keep all of them.
+        # Networks are for one device each, as a rule: it takes as many to keep all of them busy.
         most = max(1, min(most, len(local) * max(1, each)))
         # Networks of a chunk have one width, for they are computed together.
         single = [dim in sweep.dims_of("hidden") for dim in sweep.dims]

@@ -124,7 +124,7 @@ def run(batch, dtype, hidden=100, directions=768):
 
     here = jax.devices()[1]
     one, whole = go(jax.device_put(w1, here), w2), go(w1, w2)
-    assert one.w1.devices() == {here}
+    assert one.w1.devices() == go(w1, jax.device_put(w2, here), 1).w1.devices() == {here}
     for name in ("w1", "w2"):
         x, y = np.asarray(getattr(one, name)), np.asarray(getattr(whole, name))
         assert x.dtype == y.dtype == dtype

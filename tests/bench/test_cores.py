@@ -27,6 +27,7 @@ def test_a_number_takes_its_time_and_threads_stay_where_they_were():
 
 
 @several
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
 def test_where_it_cannot_be_seen_nothing_is_told(monkeypatch):
     with monkeypatch.context() as here:
         here.setenv("CC", "no-such-compiler")
