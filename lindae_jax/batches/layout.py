@@ -202,12 +202,14 @@ def _compiled(function: Callable[..., Any], static: tuple[int, ...], wide: bool)
 @functools.cache
 def cpu_options() -> dict[str, Any] | None:
     """Compiler options for a CPU's widest vectors and for sums as written, those JAX knows."""
-    return {name: value for name, value in _OPTIONS.items() if _knows(name, value)} or None
+    if _known(_OPTIONS):  # to compile once is enough where it can be
+        return _OPTIONS
+    return {name: value for name, value in _OPTIONS.items() if _known({name: value})} or None
 
 
-def _knows(name: str, value: Any) -> bool:
+def _known(options: dict[str, Any]) -> bool:
     try:
-        jax.jit(lambda x: x, compiler_options={name: value})(0)
+        jax.jit(lambda x: x, compiler_options=options)(0)
     except jax.errors.JaxRuntimeError:
         return False
     return True

@@ -224,9 +224,9 @@ def compiled(function: Callable[..., Any]) -> Iterator[tuple[str, Callable[..., 
     yield "", jax.jit(function)
     if jax.default_backend() != "cpu" or max(vector_bits()) <= 256:
         return
-    wide = layout.cpu_options()
-    if wide:
-        yield "512-bit vectors", jax.jit(function, compiler_options=wide)
+    options = layout.cpu_options() or {}
+    if "xla_cpu_prefer_vector_width" in options:
+        yield "512-bit vectors", jax.jit(function, compiler_options=options)
 
 
 def exponentials(shape: tuple[int, ...], dtype: str) -> list[Variant]:

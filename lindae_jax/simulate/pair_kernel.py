@@ -66,7 +66,7 @@ def step(state: State, problem: Coefficients, multiply_add: MultiplyAdd = _multi
             kept = multiply_add(less, w1, w1), multiply_add(less, w2, w2)
         return State((multiply_add(gain, w2, kept[0]), multiply_add(gain, w1, kept[1])), None)
     # Kahan's summation: what the sum of a weight and its change rounds off is
-    # carried into the next change. Nobody reassociates it: `layout.compiled`.
+    # carried into the next change. `layout.compiled` keeps XLA from reassociating it.
     lost = carry
     if problem.shrinkage is not None:
         less = -problem.shrinkage
