@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from lindae_jax import checks
 from lindae_jax.batches import layout
 from lindae_jax.problem import Problem
-from lindae_jax.simulate import products, trajectory
+from lindae_jax.simulate import lanes, products, trajectory
 from lindae_jax.simulate.products import product
 from lindae_jax.simulate.trajectory import Trajectory
 
@@ -138,13 +138,31 @@ _STATIC = (4, 5)
 _simulate = jax.jit(_core, static_argnums=_STATIC)
 
 
+class _Form(NamedTuple):
+    """How matrices lie in arrays, and what is done with them."""
+
+    product: Callable[..., jax.Array]
+    identity: Callable[[jax.Array], jax.Array]
+    once: Callable[[Callable[[], Any]], Any]
+    """Computes what is used several times."""
+
+
+_MATRICES = _Form(product, products.identity, lambda compute: compute())
+_LANES = _Form(lanes.product, lanes.identity, lanes.once)
+
+
 def _advance(problem: Problem, cut: layout.Layout, state: _State, num_steps: jax.Array) -> _State:
     """Take a traced number of steps, on all devices."""
     gradient = _wide_gradient if _is_wide(state.a) else functools.partial(_narrow_gradient, cut)
 
     def part(num_steps: jax.Array, *arrays: jax.Array) -> list[jax.Array]:
-        compute = functools.partial(_take_steps, cut, gradient, num_steps)
-        return products.in_groups(compute, arrays, cut.block)
+        accelerated = functools.partial(_take_steps, gradient, _MATRICES, _TRIP_ACCELERATOR)
+        return cut.by_platform(
+            *(num_steps, *arrays),
+            cpu=functools.partial(_on_processor, gradient, cut.block),
+            gpu=accelerated,
+            default=accelerated,
+        )
 
     inputs = (num_steps, *state, *products.per_matrix(problem))
     return _State(*cut.compute(part, inputs, len(state)))
@@ -156,9 +174,27 @@ def _is_wide(a: jax.Array) -> bool:
     return 4 * num_hidden > 3 * num_directions
 
 
+def _on_processor(
+    gradient: Callable[..., _State], block: int | None, num_steps: jax.Array, *arrays: jax.Array
+) -> list[jax.Array]:
+    """Steps of as many networks at a time as stay near the core; of small ones in lanes."""
+    take = functools.partial(_take_steps, gradient)
+    num_lanes = lanes.number(arrays[0])
+    if num_lanes is None:
+        compute = functools.partial(take, _MATRICES, _TRIP_CPU, num_steps)
+        return products.in_groups(compute, arrays, block)
+    compute = functools.partial(take, _LANES, _TRIP_CPU, num_steps)
+    if block is None:
+        return lanes.in_lanes(compute, arrays, num_lanes)
+    return lanes.in_lanes(
+        lambda *blocks: jax.lax.map(lambda one: compute(*one), blocks), arrays, num_lanes
+    )
+
+
 def _take_steps(
-    cut: layout.Layout,
     gradient: Callable[..., _State],
+    form: _Form,
+    trip: int,
     num_steps: jax.Array,
     a: jax.Array,
     b: jax.Array,
@@ -166,54 +202,58 @@ def _take_steps(
     noise: jax.Array,
     decay: jax.Array,
     rate: jax.Array,
-) -> _State:
+) -> list[jax.Array]:
     total = eigenvalue + noise
 
     def step(_: Any, state: _State) -> _State:
-        ascent = gradient(state, eigenvalue, total, decay)
+        ascent = gradient(form, state, eigenvalue, total, decay)
         return _State(state.a + rate * ascent.a, state.b + rate * ascent.b)
 
-    def loop(state: _State, num_steps: jax.Array, *, trip: int) -> _State:
-        def whole(i: Any, state: _State) -> _State:
-            for _ in range(trip):
-                state = step(i, state)
-            return state
+    def whole(i: Any, state: _State) -> _State:
+        for _ in range(trip):
+            state = step(i, state)
+        return state
 
-        state = jax.lax.fori_loop(0, num_steps // trip, whole, state)
-        return jax.lax.fori_loop(0, num_steps % trip, step, state)
-
-    accelerated = functools.partial(loop, trip=_TRIP_ACCELERATOR)
-    return cut.by_platform(
-        *(_State(a, b), num_steps),
-        cpu=functools.partial(loop, trip=_TRIP_CPU),
-        gpu=accelerated,
-        default=accelerated,
-    )
+    state = jax.lax.fori_loop(0, num_steps // trip, whole, _State(a, b))
+    return list(jax.lax.fori_loop(0, num_steps % trip, step, state))
 
 
 def _narrow_gradient(
-    cut: layout.Layout, state: _State, eigenvalue: jax.Array, total: jax.Array, decay: jax.Array
+    cut: layout.Layout,
+    form: _Form,
+    state: _State,
+    eigenvalue: jax.Array,
+    total: jax.Array,
+    decay: jax.Array,
 ) -> _State:
     """Minus the gradient through H x H matrices, sums over all directions."""
     a, b = state
-    scaled = a * total
-    gram, cross = cut.summed(
-        [product("...hd,...kd->...hk", b, b), product("...hd,...kd->...hk", scaled, a)]
-    )
+
+    def sums() -> list[jax.Array]:
+        return [
+            form.product("...hd,...kd->...hk", b, b),
+            form.product("...hd,...kd->...hk", a * total, a),
+        ]
+
+    gram, cross = cut.summed(form.once(sums))
     return _State(
-        (b * eigenvalue - product("...hk,...kd->...hd", gram, scaled)) - decay * a,
-        (a * eigenvalue - product("...hk,...kd->...hd", cross, b)) - decay * b,
+        (b * eigenvalue - form.product("...hk,...kd->...hd", gram, a) * total) - decay * a,
+        (a * eigenvalue - form.product("...hk,...kd->...hd", cross, b)) - decay * b,
     )
 
 
 def _wide_gradient(
-    state: _State, eigenvalue: jax.Array, total: jax.Array, decay: jax.Array
+    form: _Form, state: _State, eigenvalue: jax.Array, total: jax.Array, decay: jax.Array
 ) -> _State:
     """Minus the gradient through D x D matrices."""
     a, b = state
-    diagonal = jnp.eye(a.shape[-1], dtype=a.dtype) * eigenvalue
-    residual = diagonal - product("...hd,...he->...de", b, a) * total
+
+    def difference() -> jax.Array:
+        reached = form.product("...hd,...he->...de", b, a) * total
+        return form.identity(a) * eigenvalue - reached
+
+    residual = form.once(difference)
     return _State(
-        product("...hd,...de->...he", b, residual) - decay * a,
-        product("...he,...de->...hd", a, residual) - decay * b,
+        form.product("...hd,...de->...he", b, residual) - decay * a,
+        form.product("...he,...de->...hd", a, residual) - decay * b,
     )

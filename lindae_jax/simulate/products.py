@@ -19,6 +19,11 @@ def transpose(matrix: jax.Array) -> jax.Array:
     return jnp.swapaxes(matrix, -2, -1)
 
 
+def identity(x: jax.Array) -> jax.Array:
+    """Ones where row and column are the same direction, for matrices (..., h, d)."""
+    return jnp.eye(x.shape[-1], dtype=x.dtype)
+
+
 def per_matrix(problem: Problem) -> tuple[jax.Array, ...]:
     """The fields with the two axes of a matrix."""
     others = problem.noise, problem.decay, problem.learning_rate

@@ -8,7 +8,7 @@ from hessians import aligned_weights
 from one_step import assert_one_step, wide_sample
 
 from lindae_jax.problem import Problem
-from lindae_jax.simulate import simulate_matrices, simulate_pairs
+from lindae_jax.simulate import lanes, simulate_matrices, simulate_pairs
 
 SHAPES = [(1, 1), (1, 2), (3, 4), (4, 4), (5, 3)]  # H, D: narrow where 4 H <= 3 D
 
@@ -115,14 +115,23 @@ def sample(rng, dtype, hidden, directions, members=4):
     return w1, w2, Problem(eigenvalue, *fields)
 
 
-shapes = pytest.mark.parametrize(("hidden", "directions"), [(3, 7), (7, 7), (30, 50)])
+# Few networks, by products; many small ones, each a lane: narrow, wide, of long sums.
+PRODUCTS = [(4, 3, 7), (4, 7, 7), (4, 30, 50)]
+LANES = [(21, 3, 7), (70, 2, 1), (21, 7, 7), (9, 6, 40), (19, 40, 6)]
+shapes = pytest.mark.parametrize(("members", "hidden", "directions"), PRODUCTS + LANES)
+
+
+def test_few_networks_and_small_ones_take_the_two_forms():
+    """So that what is tested with both is both."""
+    taken = [lanes.number(np.zeros(shape, np.float32)) for shape in PRODUCTS + LANES]
+    assert taken == [None] * 3 + [32, 256, 16, 16, 16]
 
 
 @pytest.mark.both
 @shapes
-def test_segments_and_saves(rng, dtype, hidden, directions):
+def test_segments_and_saves(rng, dtype, members, hidden, directions):
     """A run cut anywhere, saved anyhow, is bitwise the same run."""
-    w1, w2, problem = sample(rng, dtype, hidden, directions)
+    w1, w2, problem = sample(rng, dtype, hidden, directions, members)
     whole = simulate_matrices(w1, w2, problem, num_steps=41)
     for cut in (0, 1, 17, 40):
         first = simulate_matrices(w1, w2, problem, num_steps=cut)
@@ -136,9 +145,9 @@ def test_segments_and_saves(rng, dtype, hidden, directions):
 
 @pytest.mark.both
 @shapes
-def test_batch_equals_loop(rng, dtype, eps, hidden, directions):
+def test_batch_equals_loop(rng, dtype, eps, members, hidden, directions):
     """One by one, under vmap, with weights shared by the batch."""
-    w1, w2, problem = sample(rng, dtype, hidden, directions)
+    w1, w2, problem = sample(rng, dtype, hidden, directions, members)
     fields = tuple(vars(problem).values())
     whole = simulate_matrices(w1, w2, problem, num_steps=20)
 
@@ -154,15 +163,16 @@ def test_batch_equals_loop(rng, dtype, eps, hidden, directions):
     assert alone.status.shape == ()
     np.testing.assert_allclose(alone.w2[0], whole.w2[0, 2], **tolerance)
     shared = one(w1[0], w2[0], *fields)
-    apart = one(np.stack([w1[0]] * 4), np.stack([w2[0]] * 4), *fields)
+    apart = one(np.stack([w1[0]] * members), np.stack([w2[0]] * members), *fields)
     np.testing.assert_array_equal(shared.w1, apart.w1)
 
 
 @pytest.mark.both
 @pytest.mark.parametrize("more", [1, 5])
-def test_zero_units_pad_a_narrower_network(rng, dtype, eps, more):
+@pytest.mark.parametrize("members", [4, 20])
+def test_zero_units_pad_a_narrower_network(rng, dtype, eps, members, more):
     """They stay exactly zero, and the others do not notice (both forms of the step)."""
-    w1, w2, problem = sample(rng, dtype, 4, 6)
+    w1, w2, problem = sample(rng, dtype, 4, 6, members)
     plain = simulate_matrices(w1, w2, problem, num_steps=30)
     pad = [(0, 0), (0, more), (0, 0)]
     padded = simulate_matrices(
@@ -176,9 +186,10 @@ def test_zero_units_pad_a_narrower_network(rng, dtype, eps, more):
 
 @pytest.mark.x64
 @pytest.mark.parametrize("hidden", [2, 5])
-def test_sensitivities_are_difference_quotients(rng, hidden):
+@pytest.mark.parametrize("members", [4, 20])
+def test_sensitivities_are_difference_quotients(rng, members, hidden):
     """`jvp` in every input at once, under `jit`, against central differences."""
-    w1, w2, problem = sample(rng, np.float64, hidden, 4)
+    w1, w2, problem = sample(rng, np.float64, hidden, 4, members)
     primals = (w1, w2, *vars(problem).values())
     tangents = tuple(rng.normal(size=x.shape) * np.abs(x) for x in primals)
 
