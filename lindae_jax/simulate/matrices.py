@@ -97,7 +97,9 @@ def simulate_matrices(
     networks of D >= 4 H / 3 have 50,000 weights or more in an encoder, its CPU
     devices take D / devices directions each, if that is a whole number of at
     least 256: what comes out then lies on all of them, and its last bits depend
-    on how many they are. Differentiable in forward mode (`jax.jvp`, `jax.jacfwd`).
+    on how many they are. On a CPU eight small networks or more are computed as lanes of
+    its vectors, so that the last bits of one may differ from those of it alone: docs/speed.md.
+    Differentiable in forward mode (`jax.jvp`, `jax.jacfwd`).
     """
     steps = trajectory.schedule(num_steps, save_every, save_steps)
     trajectory.check_observe(observe)

@@ -22,6 +22,9 @@ _REST = 0.1
 # One by one networks take long runs each: of so many, lest what a call costs be all there is.
 _FEW = 8
 
+# Networks, D, H: as many weights in all.
+_SMALL = (256, 64, 16), (4096, 16, 4)
+
 _PRODUCTS: tuple[Literal["JAX", "NumPy"], ...] = ("JAX", "NumPy")
 
 
@@ -34,9 +37,10 @@ def plans(quick: bool) -> Iterator[Plan]:
         title = f"{which}: D = {num_directions:,}, H = {hidden}, float32"
         shape = (), num_directions, hidden, num_samples
         yield Plan("matrices", title, functools.partial(_case, title, *shape, quick))
-    title = "256 autoencoders: D = 64, H = 16, float32"
-    build = functools.partial(_case, title, (256,), 64, 16, 0, quick)
-    yield Plan("matrices", title, build)
+    for num, num_directions, hidden in _SMALL[: 1 if quick else None]:
+        title = f"{num:,} autoencoders: D = {num_directions}, H = {hidden}, float32"
+        build = functools.partial(_case, title, (num,), num_directions, hidden, 0, quick)
+        yield Plan("matrices", title, build)
 
 
 def random_matrices(batch: tuple[int, ...], num_directions: int, hidden: int) -> Matrices:
