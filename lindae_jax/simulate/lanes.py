@@ -101,7 +101,5 @@ def once(function: Callable[[], Any]) -> Any:
     done all that could take one away, through the barrier.
     """
     always = jax.lax.optimization_barrier(jnp.bool_(True))
-    shapes = jax.eval_shape(function)
-    return jax.lax.cond(
-        always, function, lambda: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    )
+    # Under shard_map the zeros have to vary along the same axes as the results.
+    return jax.lax.cond(always, function, lambda: jax.tree.map(jnp.zeros_like, function()))

@@ -36,7 +36,7 @@ def in_groups(
     """A function of matrices, on so many networks at a time that a block holds them."""
     *batch, num_hidden, num_directions = arrays[0].shape
     num = math.prod(batch)
-    size = max(1, (largest or 0) // (num_hidden * num_directions))
+    size = max(1, (largest or 0) // max(1, num_hidden * num_directions))
     if largest is None or num <= size:
         return list(compute(*arrays))
     num_groups = -(-num // size)

@@ -124,6 +124,22 @@ def test_no_sum_is_computed_at_each_use():
     assert "dot(" not in program
 
 
+@pytest.mark.parametrize("directions", [4, 40])
+def test_under_the_callers_shard_map(directions):
+    """Types tell there along which axes a value varies, and branches have to agree."""
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("mine",))
+    w1 = np.full((8, 2, directions), 0.1, np.float32)
+    problem = Problem(jnp.ones(directions), 0.1, 0.01, 0.1)
+
+    def run(w1, w2):
+        return simulate_matrices(w1, w2, problem, num_steps=3).w1
+
+    split, rows = jax.sharding.PartitionSpec("mine"), jax.sharding.PartitionSpec(None, "mine")
+    mapped = jax.shard_map(run, mesh=mesh, in_specs=(split, split), out_specs=rows)
+    arrays = w1, w1.swapaxes(1, 2)
+    np.testing.assert_allclose(jax.jit(mapped)(*arrays), run(*arrays), rtol=1e-5)
+
+
 def test_accelerators_have_products():
     """Networks of a batch are many there already."""
     run, arrays = _traced(16)

@@ -184,6 +184,17 @@ def test_zero_units_pad_a_narrower_network(rng, dtype, eps, members, more):
     np.testing.assert_allclose(padded.w2[0, :, :, :4], plain.w2[0], rtol=0, atol=200 * eps)
 
 
+def test_nothing_to_train_is_given_back():
+    """No hidden units, no networks."""
+    for shape in ((9, 0, 4), (0, 4, 4), (2, 0, 3, 5)):
+        w1 = np.zeros(shape, np.float32)
+        got = simulate_matrices(
+            w1, w1.swapaxes(-1, -2), Problem(np.ones_like(w1, shape=shape[-1])), num_steps=3
+        )
+        assert got.w1.shape == (1, *shape)
+        assert not np.any(got.status)
+
+
 @pytest.mark.x64
 @pytest.mark.parametrize("hidden", [2, 5])
 @pytest.mark.parametrize("members", [4, 20])
