@@ -89,6 +89,7 @@ def test_the_plans_cover_all_that_is_asked_for():
         "MNIST's shape: D = 784, H = 256, float32",
         "CIFAR-10's shape: D = 3,072, H = 512, float32",
         "256 autoencoders: D = 64, H = 16, float32",
+        "4,096 autoencoders: D = 16, H = 4, float32",
         "mapping, no decay, 1,024 times x 1,024 settings, float32",
         "mapping, decay in half of the settings, 1,048,576 points, float32",
     ):
