@@ -104,7 +104,7 @@ def _final_case(
     if decay and num_pairs > _FLAT:
         few = _library_pairs(random_pairs(_FLAT, dtype), least)
         found.append(Contender(f"{LIBRARY}, {_FLAT:,} pairs", "library", [few]))
-    kernels = _kernels(pairs, quick, least, every_width=headline or not decay)
+    kernels = _kernels(pairs, quick, least, every_width=headline)
     compiled, absent = contenders(kernels if num_pairs <= _MANY else {}, "ceiling")
     others: list[Contender] = []
     if headline:
