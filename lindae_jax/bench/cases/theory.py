@@ -72,10 +72,8 @@ def _case(title: str, decay: str, grid: bool, side: int, dtype: str, quick: bool
     if decay == "none":
         ways["NumPy, eq. (5) unguarded"] = lambda: [_formula(points)]
     # To a solver a grid is so many points, and no decay is a number like any other.
-    solved = dtype == "float32" and not grid and decay != "half"
-    if solved and not (quick and decay == "none"):
+    if dtype == "float32" and not grid and decay != "half" and not quick:
         ways["diffrax Tsit5, adaptive"] = lambda: [_diffrax(points)]
-    if not quick and solved:
         ways["SciPy solve_ivp"] = lambda: [_scipy(points)]
     others, absent = contenders(ways)
     found = [Contender(LIBRARY, "library", [call]), best, *others]
